@@ -1,0 +1,300 @@
+"""The socket of a lake table: a Load stages, prepares and publishes; nothing is visible before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import pyarrow as pa
+
+from asgard.core.position import Position
+from asgard.core.stream import Mode
+
+
+@dataclass(frozen=True, order=True)
+class TableName:
+    """Where a table lies: `bronze.shop.orders` or `gold.revenue`, in lake names.
+
+    Attributes:
+        layer: bronze, silver or gold.
+        source: the source's name, for bronze; empty elsewhere.
+        name: the table's lake name.
+    """
+
+    layer: str
+    source: str
+    name: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Layer, source if any, name."""
+        return (self.layer, self.source, self.name) if self.source else (self.layer, self.name)
+
+    def __str__(self) -> str:
+        return ".".join(self.parts)
+
+
+@dataclass(frozen=True)
+class Mount:
+    """Rows for an engine to query: Parquet files that together are a table.
+
+    Attributes:
+        schema: Arrow schema of the rows.
+        files: absolute paths of Parquet files, every row of which counts; columns missing in a file are null.
+        rows: how many rows; None when unknown.
+        reader: for tables that plain files do not tell whole (deletion vectors, column mapping): called for a
+            fresh stream of the rows; files is empty then.
+    """
+
+    schema: pa.Schema
+    files: tuple[str, ...] = ()
+    rows: int | None = None
+    reader: Any = None
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A staged Parquet file: durable, not yet part of the table.
+
+    Attributes:
+        path: relative to the table's folder.
+        rows, size_bytes: its size.
+        stats: Delta statistics as JSON (numRecords, minValues, maxValues, nullCount).
+        partition: partition column to value, for formats that keep it outside of the file.
+    """
+
+    path: str
+    rows: int
+    size_bytes: int
+    stats: str
+    partition: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Files that one worker wrote. Picklable."""
+
+    files: tuple[DataFile, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows in all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a publish did. A figure that is not known is None, never zero (Promise 8).
+
+    Attributes:
+        version: the table's version that holds it.
+        rows_added, rows_removed: rows that appeared and vanished (an update is one of each); None if unknown.
+        bytes_added: bytes of the files added.
+        quarantined: rows set aside.
+        total_rows: rows of the whole table afterwards; None if unknown.
+    """
+
+    version: int
+    rows_added: int | None
+    rows_removed: int | None
+    bytes_added: int
+    quarantined: int = 0
+    total_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """How the incoming columns differ from the table's.
+
+    Attributes:
+        added: columns that the table did not have, now added; old rows have null.
+        widened: column to (incoming type, table type) where values are carried in the table's wider type.
+        missing: columns of the table that did not come; new rows have null (only where allowed).
+    """
+
+    added: tuple[str, ...] = ()
+    widened: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.widened or self.missing)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a table: number, instant, what was done, by which run (if by Asgard)."""
+
+    version: int
+    at: datetime
+    operation: str
+    run: str = ""
+    rows_added: int | None = None
+
+
+class Prepared(Protocol):
+    """A worked-out load that nobody sees yet."""
+
+    def mount(self) -> Mount:
+        """The table as it would be."""
+        ...
+
+    def fresh(self) -> Mount:
+        """The rows of this load alone, as they were staged."""
+        ...
+
+
+class Load(Protocol):
+    """One change of one table, on a pinned version. Leaving it without `publish` deletes its files.
+
+    Threads: `stage` and `quarantine` may be called by many at the same time; the rest by one.
+    """
+
+    @property
+    def position(self) -> Position | None:
+        """The position at the pinned version."""
+        ...
+
+    @property
+    def evolution(self) -> Evolution:
+        """What the schema given to `Table.load` changes."""
+        ...
+
+    def stage(self, batches: Iterable[pa.RecordBatch]) -> Staged:
+        """Writes rows to durable files of this load; streams, and holds no more than a row group.
+
+        Raises:
+            DataError: a value cannot be carried in the table's type; names the column and the way.
+            OutOfSpace: the disk is full.
+        """
+        ...
+
+    def quarantine(self, batches: Iterable[pa.RecordBatch]) -> Staged:
+        """The same into the table's quarantine twin. The batches carry `_asgard_reason` besides the columns."""
+        ...
+
+    def discard(self, staged: Staged) -> None:
+        """Takes staged files back (they were staged anew)."""
+        ...
+
+    def prepare(self, staged: Iterable[Staged]) -> Prepared:
+        """Works out what is added and removed for the load's mode. May be called again with other files."""
+        ...
+
+    def publish(self, prepared: Prepared, position: Position, quarantined: Staged | None = None) -> Commit:
+        """Data and position in one compare-and-swap commit (Promise 1), durable when it returns.
+
+        Raises:
+            Conflict: another writer was faster, and this load cannot be repeated on top of it by itself.
+            PositionLost: the table was restored or written by an unknown hand meanwhile.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What a load is to do.
+
+    Attributes:
+        stream: id under which the position is kept: the source's stream, or the model.
+        mode: what happens to the rows that are there.
+        schema: Arrow schema of the batches that will be staged.
+        keys: the key columns, for merge and for append with a cursor.
+        keys_unique: the source guarantees that no key comes twice in this load: no de-duplication needed.
+        keep_existing: rows whose key is in the table already are left as they are (append with a cursor and a
+            key: what is read again at ties is dropped).
+        allow_missing: columns of the table that do not come become null instead of refusing the load.
+        run: id of the run, for the commit's metadata.
+        memory_bytes: what prepare may hold.
+    """
+
+    stream: str
+    mode: Mode
+    schema: pa.Schema
+    keys: tuple[str, ...] = ()
+    keys_unique: bool = False
+    keep_existing: bool = False
+    allow_missing: bool = False
+    run: str = ""
+    memory_bytes: int = 256 << 20
+
+
+class Table(Protocol):
+    """A table of ours."""
+
+    name: TableName
+
+    def exists(self) -> bool:
+        """True once a first load was published, or its schema created."""
+        ...
+
+    def schema(self, at: int | datetime | None = None) -> pa.Schema:
+        """Arrow schema at a version or instant, by default now."""
+        ...
+
+    def position(self, stream: str) -> Position | None:
+        """From the last commit, never from a second store. None before the first.
+
+        Raises:
+            PositionLost: the table was restored, re-created or copied by a hand that is not ours.
+        """
+        ...
+
+    def load(self, request: LoadRequest) -> Load:
+        """A load on the newest version; creates the table (empty, invisible) when there is none.
+
+        Raises:
+            SchemaChanged: the columns do not fit, and the rules allow no way.
+        """
+        ...
+
+    def mount(self, at: int | datetime | None = None) -> Mount:
+        """The rows at a version or instant, by default now, for an engine."""
+        ...
+
+    def quarantined(self) -> Mount | None:
+        """The rows that were set aside by loads that were committed; None when there never were any."""
+        ...
+
+    def scan(
+        self, columns: list[str] | None = None, where: str | None = None, at: int | datetime | None = None
+    ) -> pa.RecordBatchReader:
+        """A stream of rows, in no order; where is a SQL predicate."""
+        ...
+
+    def versions(self, limit: int = 20) -> list[Version]:
+        """The newest versions first."""
+        ...
+
+    def undo(self, run: str = "") -> Version:
+        """Takes the last load back, data and position together; starts a new epoch (protocol, line 14)."""
+        ...
+
+    def accept(self, stream: str, resync: bool) -> None:
+        """Ends PositionLost: trust the last known position (resync False), or begin anew (True)."""
+        ...
+
+
+class Lake(Protocol):
+    """Where tables lie."""
+
+    def table(self, name: TableName) -> Table:
+        """The table of that name, whether it exists or not."""
+        ...
+
+    def tables(self) -> Iterator[TableName]:
+        """The names of all tables that exist, sorted."""
+        ...

@@ -1,0 +1,1 @@
+"""Protocols that connectors, engines and the lake share."""

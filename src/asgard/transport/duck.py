@@ -1,0 +1,111 @@
+"""The one place that opens DuckDB: extensions from their wheels, memory, threads, spill, errors, time zone.
+
+Reference: https://duckdb.org/docs/stable/configuration/overview
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from asgard.core.budget import MEBIBYTE
+from asgard.core.errors import AsgardError, Cancelled, ConfigError, DataError, OutOfSpace, QueryError, Refused
+from asgard.core.errors import Unreachable
+
+Connection = duckdb.DuckDBPyConnection
+Relation = duckdb.DuckDBPyRelation
+
+
+def connect(
+    *,
+    memory_bytes: int = 512 * MEBIBYTE,
+    threads: int = 2,
+    extensions: Sequence[str] = (),
+    spill_folder: str | Path | None = None,
+) -> Connection:
+    """Opens an embedded DuckDB that keeps to its memory and never downloads.
+
+    Args:
+        memory_bytes: DuckDB's own limit; what exceeds it is spilled.
+        threads: workers of one query.
+        extensions: names as of the wheels, for example `postgres_scanner`.
+        spill_folder: where it spills; the system's temporary folder by default.
+
+    Raises:
+        ConfigError: the wheel of an extension is not installed; the hint is its install line.
+    """
+    connection = duckdb.connect(
+        config={
+            "memory_limit": f"{max(memory_bytes // MEBIBYTE, 32)}MiB",
+            "threads": str(max(threads, 1)),
+            "temp_directory": str(spill_folder or Path(tempfile.gettempdir()) / "asgard-spill"),
+            "preserve_insertion_order": "false",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+        }
+    )
+    connection.execute("SET TimeZone = 'UTC'")
+    for name in extensions:
+        connection.execute(f"LOAD {literal(str(_extension_file(name)))}")
+    return connection
+
+
+def _extension_file(name: str) -> Path:
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        file = Path(folder) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        if file.exists():
+            return file
+    wheel = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+    raise ConfigError(f"DuckDB's extension {name} is not installed", hint=f"pip install '{wheel}'")
+
+
+def identifier(name: str) -> str:
+    """The name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """The text quoted for SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def translated(**where: str) -> Iterator[None]:
+    """Turns DuckDB's exceptions into ours, most specific first."""
+    try:
+        yield
+    except AsgardError:
+        raise
+    except duckdb.InterruptException as error:
+        raise Cancelled("cancelled", where=where) from error
+    except duckdb.OutOfMemoryException as error:
+        raise OutOfSpace(
+            f"the query needs more than its memory and spill space: {_first_line(error)}",
+            hint="raise --memory, or free space in the spill folder",
+            where=where,
+        ) from error
+    except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException) as error:
+        raise QueryError(str(error).strip(), where=where) from error
+    except duckdb.PermissionException as error:
+        raise Refused(_first_line(error), where=where) from error
+    except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
+        raise DataError(_first_line(error), where=where) from error
+    except duckdb.IOException as error:
+        text = _first_line(error)
+        if re.search(r"No space left|disk full", text, re.IGNORECASE):
+            raise OutOfSpace(text, hint="free space and run again", where=where) from error
+        raise Unreachable(text, where=where) from error
+    except duckdb.Error as error:
+        raise DataError(_first_line(error), where=where) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
