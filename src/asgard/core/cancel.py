@@ -34,13 +34,23 @@ class Cancel:
         for listener in listeners:
             listener()
 
-    def on_cancel(self, listener: Callable[[], None]) -> None:
-        """Calls the listener at the cancel, or at once when it has happened."""
+    def on_cancel(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Calls the listener at the cancel, or at once when it has happened.
+
+        Returns:
+            A function that takes the listener away again.
+        """
         with self._lock:
             if not self._event.is_set():
                 self._listeners.append(listener)
-                return
+                return lambda: self._forget(listener)
         listener()
+        return lambda: None
+
+    def _forget(self, listener: Callable[[], None]) -> None:
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
 
     @property
     def requested(self) -> bool:

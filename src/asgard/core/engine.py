@@ -33,6 +33,10 @@ class Engine(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """Breaks the running query off, from any thread; it raises Cancelled. Nothing when none runs."""
+        ...
+
     def close(self) -> None:
         """Gives memory and spill files back."""
         ...

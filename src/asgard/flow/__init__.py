@@ -1,0 +1,1 @@
+"""What comes after what: ingest, build, run. Names no system and no format."""

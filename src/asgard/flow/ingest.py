@@ -1,0 +1,162 @@
+"""One stream from its source into its table: plan, read, stage, audit, publish, acknowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from asgard.core.check import Check
+from asgard.core.errors import AsgardError
+from asgard.core.events import Kind
+from asgard.core.names import lake_names
+from asgard.core.position import Position, Token
+from asgard.core.source import Plan, Source
+from asgard.core.stream import Mode, Selection, Split
+from asgard.core.table import Load, LoadRequest, Table
+from asgard.flow.landing import Standard, land
+from asgard.flow.outcome import Outcome
+from asgard.flow.reading import EXTRACTED_AT, RUN_ID, Landing, Tally, stage_splits
+from asgard.flow.setting import Setting
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One stream and the table that it goes to.
+
+    Attributes:
+        source: opened; used by this step alone while it runs.
+        selection: what is read and how; names are the source's.
+        table: where it goes.
+        checks: what the rows must be up to; columns may be named as the source or as the lake does.
+        allow_missing: a column that vanished from the source becomes null instead of refusing the load.
+    """
+
+    source: Source
+    selection: Selection
+    table: Table
+    checks: tuple[Check, ...] = ()
+    allow_missing: bool = False
+
+
+def ingest(pipeline: Pipeline, setting: Setting) -> Outcome:
+    """Brings the table up to the source, from the table's own last commit on.
+
+    A load that is killed or fails leaves the table as it was: the next call reads the position from the
+    last commit and goes on there (Promise 1).
+
+    Raises:
+        AsgardError: with the source, stream and table in `where`.
+    """
+    outcome = Outcome(setting.step)
+    started = setting.clock.monotonic()
+    stream = pipeline.selection.stream
+    try:
+        while _one_plan(pipeline, setting, outcome):
+            pass  # a half-read plan was finished from an older snapshot: the next plan catches up
+    except AsgardError as error:
+        raise error.at(source=pipeline.source.name, stream=stream.full_name) from error
+    finally:
+        outcome.seconds = setting.clock.monotonic() - started
+    return outcome
+
+
+def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
+    selection, table = pipeline.selection, pipeline.table
+    stream = selection.stream
+    position = (table.position(stream.id) if table.exists() else None) or Position()
+    since = {stream.id: position} if selection.cursor or position.half_read else {}
+    first_load = not table.exists()
+    planned_at = setting.clock.now()
+    with pipeline.source.plan([selection], since, parallel=setting.budget.parallel) as plan:
+        for warning in plan.warnings:
+            outcome.warnings.append(warning)
+            setting.tell(Kind.WARNING, {"what": warning})
+        names = lake_names(stream.schema.names, _known_names(table))
+        landing = Landing.of(stream.schema, names, setting.run, planned_at)
+        tally = Tally(len(plan.splits), outcome.rows_read, outcome.bytes_read)
+        for parcel, reached in _parcels(plan, stream.id, position, setting.budget.parallel):
+            request = _request(pipeline, landing, setting, first_load)
+            with table.load(request) as load:
+                _land_parcel(pipeline, load, parcel, reached, landing, tally, setting, outcome)
+            plan.acknowledge(stream.id, reached)  # Promise 3: only now may the source forget
+        outcome.rows_read, outcome.bytes_read = tally.rows, tally.size_bytes
+        return stream.id in plan.resumed
+
+
+def _land_parcel(
+    pipeline: Pipeline,
+    load: Load,
+    parcel: Sequence[Split],
+    reached: Position,
+    landing: Landing,
+    tally: Tally,
+    setting: Setting,
+    outcome: Outcome,
+) -> None:
+    if load.evolution:
+        outcome.evolution = load.evolution
+        setting.tell(Kind.SCHEMA_CHANGED, {"added": list(load.evolution.added)})
+    staged = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
+    checks = tuple(_in_lake_names(check, landing.names) for check in pipeline.checks)
+    previous = pipeline.table.mount().rows if checks and pipeline.table.exists() else None
+    standard = Standard(checks, pipeline.selection.mode, previous)
+    commit, verdict = land(load, staged, reached, standard, setting)
+    outcome.commits.append(commit)
+    outcome.checks = list(verdict.results)
+
+
+def _parcels(
+    plan: Plan, stream: str, position: Position, parallel: int
+) -> Iterator[tuple[Sequence[Split], Position]]:
+    """What is published together, and the position that it reaches.
+
+    Splits of a resumable plan are published in waves, so that a kill loses no more than the splits in
+    flight; everything else is one parcel: all of it or nothing.
+    """
+    token: Token | None = plan.tokens.get(stream)
+    if stream not in plan.resumable or token is None:
+        yield plan.splits, position.finished(token)
+        return
+    waves = [plan.splits[start : start + parallel] for start in range(0, len(plan.splits), parallel)] or [()]
+    for wave in waves[:-1]:
+        position = position.with_splits_done([split.id for split in wave], token)
+        yield wave, position
+    yield waves[-1], position.finished(token)
+
+
+def _request(pipeline: Pipeline, landing: Landing, setting: Setting, first_load: bool) -> LoadRequest:
+    selection = pipeline.selection
+    keys = tuple(landing.names.get(key, key) for key in selection.primary_key)
+    keys_unique = bool(keys) and set(selection.stream.primary_key) == set(selection.primary_key)
+    mode = selection.mode
+    if mode is Mode.MERGE and first_load and keys_unique:
+        # All splits show one snapshot, in which the source holds the key unique, and the table was not there:
+        # no row can meet another, so every wave may skip looking for it among the waves before.
+        mode = Mode.APPEND
+    keep_existing = selection.mode is Mode.APPEND and bool(keys) and selection.cursor is not None
+    return LoadRequest(
+        stream=selection.stream.id,
+        mode=mode,
+        schema=landing.schema,
+        keys=keys if mode is Mode.MERGE or keep_existing else (),
+        keys_unique=keys_unique,
+        keep_existing=keep_existing,
+        allow_missing=pipeline.allow_missing,
+        run=setting.run,
+        memory_bytes=setting.budget.engine_bytes,
+    )
+
+
+def _known_names(table: Table) -> Mapping[str, str]:
+    if not table.exists():
+        return {}
+    known = {}
+    for column in table.schema():
+        original = (column.metadata or {}).get(b"asgard.name")
+        if original is not None and column.name not in (EXTRACTED_AT, RUN_ID):
+            known[original.decode()] = column.name
+    return known
+
+
+def _in_lake_names(check: Check, names: Mapping[str, str]) -> Check:
+    return replace(check, columns=tuple(names.get(column, column) for column in check.columns))

@@ -1,0 +1,179 @@
+"""From a plan to staged files: one worker a split, bounded by bytes, with the metadata columns added."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+
+from asgard.core.batch import Batch, Progress
+from asgard.core.events import Kind
+from asgard.core.source import Source
+from asgard.core.stream import Split
+from asgard.core.table import Load, Staged
+from asgard.core.types import canonical_batch, canonical_schema, with_metadata
+from asgard.flow.setting import Setting
+
+EXTRACTED_AT = "extracted_at"
+RUN_ID = "_asgard_run_id"
+POLL_SECONDS = 1.0
+
+
+@dataclass
+class Landing:
+    """How a stream's rows look in the lake.
+
+    Attributes:
+        names: source column to lake column.
+        own: the columns' canonical Arrow schema, in lake names.
+        schema: the same with the metadata columns at the end.
+        run: id of the run, for every row.
+        extracted_at: the instant of the plan, for every row.
+    """
+
+    names: Mapping[str, str]
+    own: pa.Schema
+    schema: pa.Schema
+    run: str
+    extracted_at: datetime
+    _constants: list[pa.Array] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    def of(
+        cls,
+        schema: pa.Schema,
+        names: Mapping[str, str],
+        run: str,
+        extracted_at: datetime,
+        *,
+        with_extracted_at: bool = True,
+    ) -> Landing:
+        """The landing of rows with this schema; columns that `names` leaves out are dropped."""
+        fields = [
+            with_metadata(column.with_name(names[column.name]), **{"asgard.name": column.name})
+            for column in canonical_schema(schema)
+            if column.name in names
+        ]
+        own = pa.schema(fields)
+        if with_extracted_at:
+            fields.append(pa.field(EXTRACTED_AT, pa.timestamp("us", tz="UTC")))
+        fields.append(pa.field(RUN_ID, pa.string()))
+        return cls(names, own, pa.schema(fields), run, extracted_at)
+
+    def dressed(self, data: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch as the lake takes it.
+
+        Raises:
+            DataError: a value does not fit the canonical type without loss; names the column.
+        """
+        kept = data.select([name for name in data.schema.names if name in self.names])
+        renamed = kept.rename_columns([self.names[name] for name in kept.schema.names])
+        canonical = canonical_batch(renamed, self.own)
+        return pa.RecordBatch.from_arrays(
+            [*canonical.columns, *self._constant(data.num_rows)], schema=self.schema
+        )
+
+    def _constant(self, rows: int) -> list[pa.Array]:
+        # One array serves all batches, sliced: building it anew for each costs more than the writing.
+        with self._lock:
+            if not self._constants or len(self._constants[0]) < rows:
+                constants = {EXTRACTED_AT: self.extracted_at, RUN_ID: self.run}
+                self._constants = [
+                    pa.repeat(pa.scalar(constants[column.name], column.type), max(rows, 65_536))
+                    for column in list(self.schema)[len(self.own) :]
+                ]
+            return [array.slice(0, rows) for array in self._constants]
+
+
+@dataclass
+class Tally:
+    """What was read so far, for progress events; safe from several threads."""
+
+    splits: int
+    rows: int = 0
+    size_bytes: int = 0
+    splits_done: int = 0
+    _told_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, rows: int, size_bytes: int, setting: Setting) -> None:
+        """Counts a batch; tells at most five times a second."""
+        with self._lock:
+            self.rows += rows
+            self.size_bytes += size_bytes
+            now = setting.clock.monotonic()
+            if now - self._told_at < 0.2:
+                return
+            self._told_at = now
+        self.tell(setting)
+
+    def split_done(self, setting: Setting) -> None:
+        """Counts a split that was read to its end."""
+        with self._lock:
+            self.splits_done += 1
+        self.tell(setting)
+
+    def tell(self, setting: Setting) -> None:
+        """Emits the figures."""
+        setting.tell(
+            Kind.STEP_PROGRESS,
+            {
+                "rows": self.rows,
+                "bytes": self.size_bytes,
+                "splits_done": self.splits_done,
+                "splits": self.splits,
+            },
+        )
+
+
+def stage_splits(
+    source: Source, splits: Sequence[Split], load: Load, landing: Landing, tally: Tally, setting: Setting
+) -> list[Staged]:
+    """Reads splits in parallel and stages their rows.
+
+    The first error stops all: the other workers are closed, and what they staged goes with the load.
+    """
+    stop = threading.Event()
+
+    def work(split: Split) -> Staged:
+        staged = load.stage(_rows(source, split, landing, tally, setting, stop.is_set))
+        tally.split_done(setting)
+        return staged
+
+    setting.tell(Kind.STEP_PHASE, {"phase": "read"})
+    with ThreadPoolExecutor(min(len(splits), setting.budget.parallel) or 1, "split") as pool:
+        futures = [pool.submit(work, split) for split in splits]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _rows(
+    source: Source, split: Split, landing: Landing, tally: Tally, setting: Setting, stopped: Callable[[], bool]
+) -> Iterator[pa.RecordBatch]:
+    reader = source.open(split)
+    forget = setting.cancel.on_cancel(reader.close)
+    batch_bytes = setting.budget.batch_bytes
+    try:
+        while not stopped():
+            setting.cancel.check()
+            # Who holds no lease does not poll: a slow writer holds its reader back (Promise 5).
+            with setting.budget.lease(batch_bytes * 2, setting.cancel):
+                polled = reader.poll(batch_bytes, POLL_SECONDS)
+                if isinstance(polled, Batch):
+                    tally.add(polled.data.num_rows, polled.data.nbytes, setting)
+                    yield landing.dressed(polled.data)
+                elif isinstance(polled, Progress) and polled.done:
+                    return
+    finally:
+        forget()
+        reader.close()

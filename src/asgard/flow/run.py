@@ -1,0 +1,114 @@
+"""A whole run: streams first, then models in the order of their dependencies; one failure stops what needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from asgard.core.errors import AsgardError, Bug, Cancelled
+from asgard.core.events import Kind
+from asgard.core.journal import Journal
+from asgard.flow.outcome import Outcome, Status
+from asgard.flow.retry import retrying
+from asgard.flow.setting import Setting
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes:
+        name: `bronze.shop.orders`, `gold.revenue`, ...
+        needs: steps that must have ended well before.
+        work: does it; called again after a retryable error, so it must begin at the last commit.
+        about: for the screen: mode, estimated rows and bytes.
+    """
+
+    name: str
+    work: Callable[[Setting], Outcome]
+    needs: frozenset[str] = frozenset()
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run ended."""
+
+    run: str
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+
+    @property
+    def status(self) -> str:
+        """done, cancelled or failed."""
+        statuses = {outcome.status for outcome in self.outcomes}
+        if Status.CANCELLED in statuses:
+            return "cancelled"
+        return "failed" if statuses & {Status.FAILED, Status.SKIPPED} else "done"
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of the first step that failed."""
+        codes = [outcome.error.exit_code for outcome in self.outcomes if outcome.error is not None]
+        return codes[0] if codes else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "run": self.run,
+            "status": self.status,
+            "exit_code": self.exit_code,
+            "seconds": round(self.seconds, 3),
+            "steps": [outcome.as_dict() for outcome in self.outcomes],
+        }
+
+
+def run_steps(steps: Sequence[Step], setting: Setting, journal: Journal, selector: str, project: str) -> Summary:
+    """Does the steps in their order, and remembers each.
+
+    A step that fails does not stop those that do not need it. Nothing is raised but what is a mistake of
+    ours: every error is in the outcome of its step.
+    """
+    started = setting.clock.monotonic()
+    journal.start_run(setting.run, selector, project)
+    setting.tell(Kind.RUN_STARTED, {"selector": selector, "steps": [step.name for step in steps]})
+    outcomes: dict[str, Outcome] = {}
+    for step in steps:
+        outcome = _step(step, outcomes, setting.for_step(step.name))
+        outcomes[step.name] = outcome
+        journal.record_step(setting.run, step.name, str(outcome.status), outcome.as_dict())
+        setting.for_step(step.name).tell(Kind.STEP_FINISHED, outcome.as_dict())
+    summary = Summary(setting.run, tuple(outcomes.values()), setting.clock.monotonic() - started)
+    journal.finish_run(setting.run, summary.status, summary.as_dict())
+    setting.tell(Kind.RUN_FINISHED, summary.as_dict())
+    return summary
+
+
+def _step(step: Step, before: dict[str, Outcome], setting: Setting) -> Outcome:
+    good = (Status.DONE, Status.UNCHANGED)
+    missing = sorted(name for name in step.needs if name in before and before[name].status not in good)
+    if setting.cancel.requested:
+        return Outcome(step.name, Status.CANCELLED, error=Cancelled("cancelled before it began"))
+    if missing:
+        return Outcome(step.name, Status.SKIPPED, warnings=[f"needs {', '.join(missing)}, which did not end well"])
+    started = setting.clock.monotonic()
+    setting.tell(Kind.STEP_STARTED, step.about)
+    try:
+        return retrying(lambda: step.work(setting), setting)
+    except Cancelled as error:
+        status, failure = Status.CANCELLED, error
+    except AsgardError as error:
+        status, failure = Status.FAILED, error
+    except Exception as error:  # what nobody translated is our bug: told as one, with its cause kept
+        status, failure = Status.FAILED, _bug(error)
+    return Outcome(step.name, status, error=failure, seconds=setting.clock.monotonic() - started)
+
+
+def _bug(error: Exception) -> Bug:
+    bug = Bug(
+        f"{type(error).__name__}: {error}",
+        hint="this is a mistake in Asgard; the run's log has the trace. Please report it with that log",
+    )
+    bug.__cause__ = error
+    return bug
