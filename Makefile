@@ -63,8 +63,13 @@ format: $(READY) ## put the code into shape
 
 .PHONY: docs
 docs: $(READY) ## site/, built strictly, after running every code block of README.md and docs/
+	@$(BIN)/python tools/reference_docs.py --check
 	@$(BIN)/python tools/docs_code.py
-	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+.PHONY: reference
+reference: $(READY) ## the pages of docs/reference that follow from the code
+	@$(BIN)/python tools/reference_docs.py
 
 .PHONY: bench
 bench: $(READY) ## figures, ours and others', made on this machine

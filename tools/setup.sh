@@ -71,6 +71,7 @@ lock() {
 }
 
 project() {
+    get_uv
     as_pip_does
     "$uv" pip install --quiet --no-deps --python .venv/bin/python --editable . || {
         say "asgard itself could not be installed (above); its build needs hatchling from the registry."
@@ -80,6 +81,7 @@ project() {
 }
 
 compile() {
+    get_uv
     as_pip_does
     "$uv" pip compile --quiet --upgrade pyproject.toml --all-extras --group dev --universal --generate-hashes \
         --no-annotate --no-header --python-version 3.11 -o requirements.lock

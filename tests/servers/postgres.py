@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -77,13 +78,14 @@ class Server:
     pid: int
     born: float
 
-    def dsn(self, database: str = "postgres", **options: str | int) -> str:
+    def dsn(self, database: str = "postgres", **options: Any) -> str:
         """A libpq connection string; TLS servers are verified in full."""
-        tls: dict[str, str | int] = {"sslmode": "disable"}
+        tls: dict[str, Any] = {"sslmode": "disable"}
         if self.ca_file:
             tls = {"sslmode": "verify-full", "sslrootcert": self.ca_file}
         where = {"host": self.host, "port": self.port, "dbname": database}
-        return make_conninfo("", **{**where, "user": self.user, "password": self.password, **tls, **options})
+        who = {"user": self.user, "password": self.password}
+        return make_conninfo("", **{**where, **who, **tls, **options})
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
         """A psycopg connection in autocommit."""
@@ -91,10 +93,10 @@ class Server:
 
     def execute(
         self, sql: str, database: str = "postgres", parameters: Sequence[object] | None = None
-    ) -> list[tuple]:
+    ) -> list[tuple[Any, ...]]:
         """Runs SQL (several statements, if it has no parameters) and gives the rows of the last statement."""
         with self.connect(database) as connection:
-            cursor = connection.execute(sql, parameters)  # type: ignore[arg-type]
+            cursor = connection.execute(sql, parameters)
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []
@@ -291,7 +293,7 @@ class Account:
     uid: int | None = None
     gid: int | None = None
 
-    def arguments(self) -> dict[str, object]:
+    def arguments(self) -> dict[str, Any]:
         """What subprocess wants to hear."""
         if self.uid is None:
             return {}
@@ -394,7 +396,7 @@ def _apt(command: Sequence[str]) -> None:
     if done.returncode:
         raise ServerFailed(
             f"PostgreSQL 15 is missing and could not be installed: {' '.join(command)} ended with "
-            f"{done.returncode}. Run as root: apt-get install postgresql-15\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            f"{done.returncode}. Run as root: apt-get install postgresql-15\n{done.stdout}{done.stderr}"
         )
 
 

@@ -1,0 +1,1 @@
+"""Other people's schedulers and engines ask: they only translate."""

@@ -1,0 +1,1 @@
+"""How our tables lie: stage, commit, merge, scan, evolve, maintain."""

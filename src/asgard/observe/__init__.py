@@ -1,0 +1,1 @@
+"""Who is told: logs, metrics, lineage. Listens only."""

@@ -1,0 +1,1 @@
+"""What good data is, and what is done with the rest."""

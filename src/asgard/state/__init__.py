@@ -1,0 +1,1 @@
+"""What is remembered: runs, their events and their outcome."""

@@ -1,0 +1,1 @@
+"""The contract suites that every connector, format and engine passes, strangers' ones too."""

@@ -1,0 +1,1 @@
+"""Which model needs which, and in what order they are built."""
