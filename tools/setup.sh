@@ -50,17 +50,24 @@ as_pip_does() {
     export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}" UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never
 }
 
+# .tools has a pip of its own, unless Debian left it out; then the machine's.
+with_pip() {
+    pip=.tools/bin/python
+    "$pip" -m pip --version >/dev/null 2>&1 || pip=$(find_python)
+    "$pip" -m pip --python .venv/bin/python install --quiet --disable-pip-version-check "$@"
+}
+
 lock() {
     get_uv
     as_pip_does
     if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
-        "$uv" venv --quiet --clear --python "$(find_python)" .venv
+        python=$(find_python)
+        "$uv" venv --quiet --clear --python "$python" .venv
     fi
     say "installing requirements.lock into .venv"
     if ! "$uv" pip sync --quiet --require-hashes --python .venv/bin/python requirements.lock; then
         say "uv could not install requirements.lock (above); trying pip, which is slower."
-        .tools/bin/python -m pip --python .venv/bin/python install --quiet --disable-pip-version-check \
-            --require-hashes -r requirements.lock || {
+        with_pip --require-hashes -r requirements.lock || {
             say "neither uv nor pip could install requirements.lock. If a download failed, tell both where to look:"
             say "UV_DEFAULT_INDEX and PIP_INDEX_URL for a mirror, SSL_CERT_FILE and PIP_CERT for its certificates, HTTPS_PROXY."
             say "If a hash did not match, the mirror changed a file: do not go on."
@@ -73,10 +80,13 @@ lock() {
 project() {
     get_uv
     as_pip_does
-    "$uv" pip install --quiet --no-deps --python .venv/bin/python --editable . || {
-        say "asgard itself could not be installed (above); its build needs hatchling from the registry."
-        exit 1
-    }
+    if ! "$uv" pip install --quiet --no-deps --python .venv/bin/python --editable .; then
+        say "uv could not install asgard itself (above); trying pip."
+        with_pip --no-deps --editable . || {
+            say "neither uv nor pip could install asgard itself; its build needs hatchling from the registry."
+            exit 1
+        }
+    fi
     touch .venv/.ready
 }
 

@@ -133,61 +133,63 @@ class Server:
 @contextmanager
 def postgres_server(version: str, settings: str = "") -> Iterator[Server]:
     """A server for this block alone, outside of pytest too; `settings` are more lines of postgresql.conf."""
-    root = _new_root()
-    try:
-        server = _start(version, root, settings)
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-
-
-# ---- one server per version for all workers of a test session
+    with _held_root() as root:
+        yield _start(version, root, settings)
 
 
 @contextmanager
 def session_servers() -> Iterator[None]:
-    """Holds the folder in which the workers of one session find their servers; stops those at its end."""
-    _stop_orphans()
-    root = _new_root()
-    os.environ[ROOT_VARIABLE] = str(root)
-    with (root / "owner").open("w") as owner:
-        fcntl.flock(owner, fcntl.LOCK_EX)  # given back by the kernel, however this process ends
+    """One server per version for all workers of a test session; stops them at its end."""
+    with _held_root() as root:
+        os.environ[ROOT_VARIABLE] = str(root)
         try:
             yield
         finally:
             del os.environ[ROOT_VARIABLE]
-            _stop_all(root)
 
 
 def shared_server(version: str) -> Server:
     """The session's server of this version, started by whichever worker asks first."""
     root = Path(os.environ[ROOT_VARIABLE])
-    note = root / f"postgres-{version}.json"
-    with (root / f"postgres-{version}.lock").open("w") as lock:
+    with (root / f"{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not note.exists():
-            note.write_text(json.dumps(asdict(_start(version, root))))
-    return Server(**json.loads(note.read_text()))
+        running = [server for server in _servers(root) if server.version == version]
+        return running[0] if running else _start(version, root)
 
 
-def _stop_all(root: Path) -> None:
-    for note in root.glob("postgres-*.json"):
-        Server(**json.loads(note.read_text())).stop()
-    shutil.rmtree(root, ignore_errors=True)
+# ---- the folder in which servers lie, held by the process that stops them
+
+
+@contextmanager
+def _held_root() -> Iterator[Path]:
+    """A folder whose servers are stopped at the end; by the next one to come, if this process is killed."""
+    _stop_orphans()
+    new = Path(tempfile.mkdtemp(prefix="asgard-new-", dir=_roots()))
+    new.chmod(0o755)
+    with (new / "owner").open("w") as owner:
+        fcntl.flock(owner, fcntl.LOCK_EX)  # given back by the kernel, however this process ends
+        root = new.rename(new.with_name(new.name.replace("new", "servers", 1)))
+        try:
+            yield root
+        finally:
+            _stop_all(root)
 
 
 def _stop_orphans() -> None:
-    """Stops the servers of sessions that were killed: nobody holds their folder any more."""
     for root in _roots().glob("asgard-servers-*"):
         with suppress(OSError), (root / "owner").open("r+") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _stop_all(root)
 
 
-# ---- starting
+def _stop_all(root: Path) -> None:
+    for server in _servers(root):
+        server.stop()
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _servers(root: Path) -> list[Server]:
+    return [Server(**json.loads(note.read_text())) for note in root.glob("server-*.json")]
 
 
 def _roots() -> Path:
@@ -195,10 +197,7 @@ def _roots() -> Path:
     return Path("/tmp") if os.geteuid() == 0 else Path(tempfile.gettempdir())
 
 
-def _new_root() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="asgard-servers-", dir=_roots()))
-    root.chmod(0o755)
-    return root
+# ---- starting
 
 
 def _start(version: str, root: Path, settings: str = "") -> Server:
@@ -268,10 +267,14 @@ def _launch(
         pid=process.pid,
         born=psutil.Process(process.pid).create_time(),
     )
+    note = folder.with_name(f"server-{port}.json")
+    note.with_suffix(".part").write_text(json.dumps(asdict(server)))
+    note.with_suffix(".part").rename(note)
     ready = folder / "data" / "postmaster.pid"
     for _ in range(START_SECONDS * 50):
         try:
             process.wait(0.02)
+            note.unlink()
             return None
         except subprocess.TimeoutExpired:
             pass
