@@ -1,1 +1,1 @@
-"""A person asks: translates the command line into wishes of `asgard.app`, and answers into text or JSON."""
+"""The command line: it only translates."""

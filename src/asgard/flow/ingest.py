@@ -29,6 +29,7 @@ class Pipeline:
         table: where it goes.
         checks: what the rows must be up to; columns may be named as the source or as the lake does.
         allow_missing: a column that vanished from the source becomes null instead of refusing the load.
+        anew: reads from the beginning, whatever the table's position says.
     """
 
     source: Source
@@ -36,6 +37,7 @@ class Pipeline:
     table: Table
     checks: tuple[Check, ...] = ()
     allow_missing: bool = False
+    anew: bool = False
 
 
 def ingest(pipeline: Pipeline, setting: Setting) -> Outcome:
@@ -64,7 +66,10 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
     selection, table = pipeline.selection, pipeline.table
     stream = selection.stream
     position = (table.position(stream.id) if table.exists() else None) or Position()
-    since = {stream.id: position} if selection.cursor or position.half_read else {}
+    goes_on = not pipeline.anew and (selection.cursor is not None or position.half_read)
+    if not goes_on:
+        position = Position(epoch=position.epoch)
+    since = {stream.id: position} if goes_on else {}
     first_load = not table.exists()
     planned_at = setting.clock.now()
     with pipeline.source.plan([selection], since, parallel=setting.budget.parallel) as plan:

@@ -1,0 +1,106 @@
+"""Wishes about sources: try them, list what they have, look at first rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from asgard.app.streams import WILDCARDS
+from asgard.app.workspace import Workspace
+from asgard.core.batch import Batch
+from asgard.core.errors import AsgardError, ConfigError
+from asgard.core.events import Emit, Event, Kind
+from asgard.core.stream import Selection, Stream
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How trying a source ended.
+
+    Attributes:
+        seconds: until the answer or the failure.
+        error: None when it can be used.
+    """
+
+    source: str
+    type: str
+    seconds: float
+    error: AsgardError | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        known: dict[str, Any] = {
+            "source": self.source,
+            "type": self.type,
+            "outcome": "ok" if self.error is None else "failed",
+            "seconds": round(self.seconds, 3),
+        }
+        return known if self.error is None else {**known, "error": self.error.as_dict()}
+
+
+def check_sources(workspace: Workspace, names: Sequence[str], emit: Emit) -> Iterator[Connection]:
+    """Tries sources one after the other; all of the project when none is named. Each attempt is an event.
+
+    Raises:
+        ConfigError: there is no source of a name.
+    """
+    for name in names or list(workspace.project.sources):
+        with workspace.source(name) as source:
+            began = time.monotonic()
+            error = None
+            try:
+                source.check()
+            except AsgardError as failure:
+                error = failure.at(source=name)
+            tried = Connection(name, source.type, time.monotonic() - began, error)
+        emit(Event(Kind.CONNECTION, data=tried.as_dict()))
+        yield tried
+
+
+def discover(workspace: Workspace, name: str, pattern: str = "*") -> list[Stream]:
+    """What a source has.
+
+    Args:
+        pattern: glob over `name` and `namespace.name`.
+    """
+    with workspace.source(name) as source:
+        return list(source.streams(pattern))
+
+
+def sample(workspace: Workspace, name: str, limit_rows: int = 10) -> pa.Table:
+    """The first rows of a stream as the source gives them; nothing is written.
+
+    Args:
+        name: `source.stream`; options come from the project where it names the stream.
+
+    Raises:
+        ConfigError: there is no such source, or the name has no stream in it.
+    """
+    source_name, _, stream_name = name.partition(".")
+    if not stream_name:
+        raise ConfigError(f"{name!r} names no stream", hint=f"asgard discover {source_name} lists them")
+    spec = workspace.project.sources.get(source_name)
+    entries = [table for table in spec.tables if table.name == stream_name] if spec else []
+    entry = entries[0] if entries and WILDCARDS.isdisjoint(stream_name) else None
+    with workspace.source(source_name) as source:
+        stream = source.describe(stream_name, entry.options if entry else None, entry.query if entry else None)
+        selection = Selection(
+            stream, query=entry.query if entry else None, options=entry.options if entry else None
+        )
+        with source.plan([selection], {}) as plan:
+            batches: list[pa.RecordBatch] = []
+            for split in plan.splits:
+                reader = source.open(split)
+                try:
+                    while (rows := sum(batch.num_rows for batch in batches)) < limit_rows:
+                        polled = reader.poll(1 << 20, 1.0)
+                        if not isinstance(polled, Batch):
+                            break
+                        batches.append(polled.data.slice(0, limit_rows - rows))
+                finally:
+                    reader.close()
+            return pa.Table.from_batches(batches, schema=stream.schema)

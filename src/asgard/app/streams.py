@@ -1,0 +1,219 @@
+"""From the project's tables to steps of a run: which streams are meant, how each is read, where it lands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import TracebackType
+from typing import Self
+
+from asgard.app.project import SourceSpec, TableSpec
+from asgard.app.workspace import Workspace
+from asgard.core.cancel import Cancel
+from asgard.core.check import Check
+from asgard.core.errors import AsgardError, ConfigError
+from asgard.core.names import lake_names, stream_table
+from asgard.core.source import Source
+from asgard.core.stream import Mode, Selection
+from asgard.core.table import TableName
+from asgard.flow.ingest import Pipeline, ingest
+from asgard.flow.outcome import Outcome
+from asgard.flow.run import Step
+from asgard.flow.setting import Setting
+
+WILDCARDS = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One stream of the project.
+
+    Attributes:
+        source: name of the source.
+        stream: the stream's own name, as the source calls it.
+        spec: what the project says about it.
+        table: where it lands.
+    """
+
+    source: str
+    stream: str
+    spec: TableSpec
+    table: TableName
+
+
+@dataclass
+class OpenSources:
+    """Sources that the steps of a run share: connected once, and anew after a failure."""
+
+    workspace: Workspace
+    cancel: Cancel
+    _open: dict[str, Source] = field(default_factory=dict)
+
+    def get(self, name: str) -> Source:
+        """The source, connected by an earlier step or not yet."""
+        if name not in self._open:
+            self._open[name] = self.workspace.source(name, self.cancel)
+        return self._open[name]
+
+    def drop(self, name: str) -> None:
+        """Forgets a source whose connection may be broken."""
+        source = self._open.pop(name, None)
+        if source is not None:
+            source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with ExitStack() as stack:
+            for source in self._open.values():
+                stack.callback(source.close)
+
+
+def ingest_steps(
+    sources: OpenSources, selectors: Sequence[str], *, full_refresh: bool = False
+) -> list[Step]:
+    """One step for each chosen stream, in the project's order.
+
+    A source that cannot list its streams for a wildcard becomes one step that fails with the reason.
+    """
+    steps = []
+    for name, spec in sources.workspace.project.sources.items():
+        if not any(_may_match(selector, name) for selector in selectors) and selectors:
+            continue
+        try:
+            wanted = expand(sources, name, spec)
+        except AsgardError as error:
+            steps.append(_failing_step(f"bronze.{name}", error))
+            continue
+        steps += [
+            _ingest_step(sources, one, full_refresh=full_refresh)
+            for one in wanted
+            if not selectors or any(_matches(selector, one) for selector in selectors)
+        ]
+    return steps
+
+
+def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
+    """The streams that a source's tables mean; wildcards are looked up in the source.
+
+    Raises:
+        AsgardError: the source was asked, and failed.
+    """
+    found: list[tuple[str, TableSpec]] = []
+    for table in spec.tables:
+        if not table.enabled:
+            continue
+        if WILDCARDS.isdisjoint(table.name):
+            found.append((table.name, table))
+            continue
+        named = {entry.name for entry in spec.tables}
+        for stream in sources.get(name).streams(table.name):
+            excluded = any(
+                fnmatchcase(stream.name, pattern) or fnmatchcase(stream.full_name, pattern)
+                for pattern in table.exclude
+            )
+            if not excluded and not named & {stream.name, stream.full_name}:
+                found.append((stream.full_name, table))
+    wished = [spec.table or stream_table(*_namespace_and_name(stream)) for stream, spec in found]
+    lake = lake_names(wished)
+    return [
+        Wanted(name, stream, table, TableName("bronze", name, lake[wish]))
+        for (stream, table), wish in zip(found, wished, strict=True)
+    ]
+
+
+def _namespace_and_name(stream: str) -> tuple[str, str]:
+    namespace, _, name = stream.rpartition(".")
+    return namespace, name
+
+
+def _may_match(selector: str, source: str) -> bool:
+    head = selector.removeprefix("bronze.").split(".")[0]
+    return fnmatchcase(source, head)
+
+
+def _matches(selector: str, wanted: Wanted) -> bool:
+    names = (wanted.source, f"{wanted.source}.{wanted.stream}", f"{wanted.source}.{wanted.table.name}",
+             str(wanted.table), "bronze")  # fmt: skip
+    return any(fnmatchcase(name, selector) for name in names)
+
+
+def _failing_step(name: str, error: AsgardError) -> Step:
+    def work(setting: Setting) -> Outcome:
+        raise error
+
+    return Step(name, work)
+
+
+def _ingest_step(sources: OpenSources, wanted: Wanted, *, full_refresh: bool) -> Step:
+    def work(setting: Setting) -> Outcome:
+        try:
+            return ingest(pipeline(sources.get(wanted.source), sources.workspace, wanted, anew=full_refresh), setting)
+        except AsgardError:
+            sources.drop(wanted.source)
+            raise
+
+    mode = mode_of(wanted.spec)
+    return Step(str(wanted.table), work, about={"mode": str(mode)})
+
+
+def mode_of(spec: TableSpec) -> Mode:
+    """The mode that a table is loaded in: as the project says; else merge where a key and a cursor are given,
+    append for a cursor alone, replace without a cursor."""
+    if spec.mode is not None:
+        return spec.mode
+    if spec.cursor is None:
+        return Mode.REPLACE
+    return Mode.MERGE if spec.primary_key else Mode.APPEND
+
+
+def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool = False) -> Pipeline:
+    """How one stream is read and where it lands; asks the source for the stream's schema.
+
+    Args:
+        anew: reads everything and replaces the table, whatever the mode.
+
+    Raises:
+        QueryError: the stream, a key or the cursor is not there.
+    """
+    spec = wanted.spec
+    stream = source.describe(wanted.stream, spec.options, spec.query)
+    keys = spec.primary_key or stream.primary_key
+    for column in (*keys, *((spec.cursor,) if spec.cursor else ())):
+        if column not in stream.schema.names:
+            raise ConfigError(
+                f"{wanted.stream} has no column {column!r}, which is its key or cursor",
+                hint=f"its columns: {', '.join(stream.schema.names)}",
+            )
+    mode = mode_of(spec)
+    if mode is Mode.MERGE and not keys:
+        raise ConfigError(
+            f"{wanted.stream} is to be merged, but has no primary key", hint="give it primary_key: [column, ...]"
+        )
+    selection = Selection(
+        stream=stream,
+        mode=Mode.REPLACE if anew else mode,
+        primary_key=tuple(keys),
+        cursor=spec.cursor,
+        cursor_lag=spec.cursor_lag or 0.0,
+        query=spec.query,
+        options=spec.options,
+    )
+    table = workspace.lake.table(wanted.table)
+    return Pipeline(source, selection, table, checks_of(spec), spec.allow_missing, anew=anew)
+
+
+def checks_of(spec: TableSpec) -> tuple[Check, ...]:
+    """The checks of a table as the core knows them."""
+    return tuple(check for entry in spec.checks for check in entry.checks())
+
+
+def all_wanted(sources: OpenSources, names: Iterable[str]) -> list[Wanted]:
+    """Every stream of the named sources."""
+    project = sources.workspace.project
+    return [one for name in names for one in expand(sources, name, project.sources[name])]

@@ -1,0 +1,126 @@
+"""A project, opened: the one place that picks the lake's format, the engine and the connectors."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from asgard.app.project import Project, load_project
+from asgard.app.quantities import parse_size
+from asgard.core.budget import Budget
+from asgard.core.cancel import Cancel
+from asgard.core.engine import Engine
+from asgard.core.errors import ConfigError
+from asgard.core.source import ReadSettings, Source
+from asgard.core.table import Lake, Mount, Table, TableName
+from asgard.engines.duckdb import DuckDBEngine
+from asgard.lake.lakehouse import DeltaLake
+from asgard.state.journal import SqliteJournal
+from asgard.transform.models import Model
+
+LAYERS = ("bronze", "silver", "gold")
+
+
+class Workspace:
+    """What every wish needs: the project, its lake, its history, its sources and its budget.
+
+    Args:
+        project: the project file, read.
+        memory_bytes: what a run may hold; the project's by default.
+        parallel: splits read at the same time; the project's by default.
+    """
+
+    def __init__(
+        self, project: Project, memory_bytes: int | None = None, parallel: int | None = None
+    ) -> None:
+        self.project = project
+        self.budget = Budget(memory_bytes or project.memory_bytes, parallel or project.parallel)
+
+    @classmethod
+    def open(
+        cls,
+        project: str | Path | None = None,
+        env: str | None = None,
+        *,
+        memory: str | None = None,
+        parallel: int | None = None,
+    ) -> Workspace:
+        """Reads the project file and opens it.
+
+        Args:
+            project: the file; by default asgard.yml in this folder or one above.
+            env: the environment whose overlay is laid over it.
+            memory: a size such as `512MB`.
+
+        Raises:
+            ConfigError: with every mistake of the file.
+        """
+        memory_bytes = None if memory is None else parse_size(memory)
+        return cls(load_project(project, env), memory_bytes, parallel)
+
+    @cached_property
+    def lake(self) -> Lake:
+        """Where the tables lie."""
+        location = Path(self.project.lake.location)
+        return DeltaLake(location if location.is_absolute() else self.project.folder / location)
+
+    @cached_property
+    def journal(self) -> SqliteJournal:
+        """The history of runs."""
+        return SqliteJournal(self.project.state_folder / "runs.db", self.project.workspace)
+
+    @cached_property
+    def models(self) -> tuple[Model, ...]:
+        """The project's models, in the order of their dependencies."""
+        from asgard.app.models import read_models
+
+        return read_models(self.project)
+
+    def open_engine(self, memory_bytes: int) -> Engine:
+        """An embedded engine that keeps to its memory and spills beside the project's state."""
+        return DuckDBEngine(
+            memory_bytes=memory_bytes,
+            threads=min(os.cpu_count() or 1, 4),
+            spill_folder=self.project.state_folder / "spill",
+        )
+
+    def source(self, name: str, cancel: Cancel | None = None) -> Source:
+        """A source by its name, not yet connected.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        spec = self.project.sources.get(name)
+        if spec is None:
+            raise ConfigError(
+                f"there is no source {name!r}",
+                hint=f"{self.project.file.name} has: {', '.join(self.project.sources) or 'none'}",
+            )
+        settings = ReadSettings(self.budget.batch_bytes, cancel or Cancel())
+        source: Source = spec.connector_class(spec.config, name, settings)
+        return source
+
+    def table(self, name: str) -> Table:
+        """A table that exists, by `bronze.shop.orders`, `gold.revenue`, or the end of its name if that is clear.
+
+        Raises:
+            ConfigError: there is none, or more than one, of that name.
+        """
+        found = [one for one in self.lake.tables() if str(one) == name]
+        found = found or [one for one in self.lake.tables() if f".{one}".lower().endswith(f".{name.lower()}")]
+        if len(found) != 1:
+            said = f"{name!r} could be {' or '.join(map(str, found))}" if found else f"there is no table {name!r}"
+            raise ConfigError(said, hint="asgard tables lists what there is")
+        return self.lake.table(found[0])
+
+    def mount(self, name: TableName) -> Mount:
+        """The newest version of a table, for an engine.
+
+        Raises:
+            ConfigError: it does not exist yet.
+        """
+        table = self.lake.table(name)
+        if not table.exists():
+            raise ConfigError(f"table {name} does not exist yet", hint=f"asgard run {name} makes it")
+        return table.mount()

@@ -1,0 +1,43 @@
+"""Options that many commands share, and the way from them to a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from asgard.app.workspace import Workspace
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def project_options(command: Command) -> Command:
+    """`--project` and `--env`."""
+    command = click.option("--env", metavar="NAME", help="Environment: asgard.NAME.yml is laid over asgard.yml.")(
+        command
+    )
+    return click.option(
+        "-p", "--project", metavar="FILE", help="The project file; default: asgard.yml here or above."
+    )(command)
+
+
+def budget_options(command: Command) -> Command:
+    """`--memory` and `--parallel`."""
+    command = click.option("--parallel", type=click.IntRange(1, 64), help="Splits read at the same time.")(command)
+    return click.option("--memory", metavar="SIZE", help="Memory of the run, for example 512MB.")(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")(command)
+
+
+def open_workspace(
+    project: str | None, env: str | None, memory: str | None = None, parallel: int | None = None
+) -> Workspace:
+    """The workspace of a project, with the command line's budget."""
+    from asgard.app.workspace import Workspace  # the drivers behind it are not for --help
+
+    return Workspace.open(project, env, memory=memory, parallel=parallel)

@@ -1,0 +1,175 @@
+"""`asgard run` and `asgard runs`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from asgard.cli.options import budget_options, json_option, open_workspace, project_options
+from asgard.cli.output import cell_text, print_json, print_table, seconds_text
+
+if TYPE_CHECKING:
+    from asgard.core.cancel import Cancel
+
+
+@click.command()
+@click.argument("selectors", nargs=-1)
+@click.option("--full-refresh", is_flag=True, help="Read everything anew and replace the tables.")
+@click.option("--config", "config_file", metavar="FILE", help="Load a file with one `data:` block instead.")
+@click.option("--to", "to_table", metavar="TABLE", help="With --config: load into the lake, as bronze.NAME.TABLE.")
+@project_options
+@budget_options
+@json_option
+def run(
+    selectors: tuple[str, ...],
+    full_refresh: bool,
+    config_file: str | None,
+    to_table: str | None,
+    project: str | None,
+    env: str | None,
+    memory: str | None,
+    parallel: int | None,
+    as_json: bool,
+) -> int:
+    """Load sources and build models.
+
+    SELECTORS: a source (shop), a stream (shop.orders), a table (bronze.shop.orders), a model (gold.revenue),
+    a model with what it reads (+gold.revenue), globs (silver.*). Without any: everything.
+    """
+    if config_file is not None:
+        from asgard.cli.data_block import run_data_block
+
+        return run_data_block(config_file, to_table, as_json)
+    from asgard.app.runs import RunWish
+    from asgard.app.runs import run as do_run
+
+    workspace = open_workspace(project, env, memory, parallel)
+    with cancelled_by_signals() as cancel:
+        wish = RunWish(selectors, full_refresh)
+        if as_json:
+            summary = do_run(workspace, wish, lambda event: click.echo(json.dumps(event.as_dict())), cancel)
+            return summary.exit_code
+        from asgard.cli.screen import Screen
+
+        with Screen() as screen:
+            summary = do_run(workspace, wish, screen, cancel)
+    rows = sum(outcome.rows_read for outcome in summary.outcomes)
+    colour = "green" if summary.status == "done" else "red"
+    click.echo(
+        click.style(summary.status, fg=colour, bold=True)
+        + f": {len(summary.outcomes)} steps, {rows:,} rows in {seconds_text(summary.seconds)}, run {summary.run}",
+        err=True,
+    )
+    return summary.exit_code
+
+
+@contextmanager
+def cancelled_by_signals() -> Iterator[Cancel]:
+    """A Cancel that the first Ctrl-C or SIGTERM asks; the second Ctrl-C ends the process as usual."""
+    from asgard.core.cancel import Cancel
+
+    cancel = Cancel()
+
+    def on_signal(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # In a thread of its own: a handler must not wait for locks that the interrupted code may hold.
+        threading.Thread(target=cancel.cancel, args=(f"stopped by {signal.Signals(number).name}",)).start()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--limit", default=20, show_default=True, help="How many, the newest first.")
+@project_options
+@json_option
+@click.pass_context
+def runs(ctx: click.Context, limit: int, project: str | None, env: str | None, as_json: bool) -> None:
+    """List past runs, show one, or its log."""
+    if ctx.invoked_subcommand is not None:
+        return
+    found = list(_journal(project, env).runs(limit))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["run", "started (UTC)", "status", "steps", "time", "selected"],
+        (
+            (
+                one["run"],
+                one["started_at"][:19].replace("T", " "),
+                one["status"],
+                len(one.get("steps", [])) or None,
+                seconds_text(one["seconds"]) if "seconds" in one else None,
+                one["selector"] or "everything",
+            )
+            for one in found
+        ),
+        right=["steps", "time"],
+    )
+
+
+@runs.command("show")
+@click.argument("run_id")
+@project_options
+@json_option
+def show(run_id: str, project: str | None, env: str | None, as_json: bool) -> None:
+    """Show the steps of a run: what was read, checked, set aside, and what failed."""
+    steps = _journal(project, env).steps(run_id)
+    if not steps:
+        raise click.UsageError(f"there is no run {run_id!r}, or none of its steps has ended; see asgard runs")
+    if as_json:
+        print_json(steps)
+        return
+    print_table(
+        ["step", "status", "rows read", "set aside", "version", "time", "error"],
+        (
+            (
+                step["step"],
+                step["status"],
+                step["rows_read"],
+                step["quarantined"] or None,
+                step.get("version"),
+                seconds_text(step["seconds"]),
+                cell_text(step["error"]["what"]) if "error" in step else None,
+            )
+            for step in steps
+        ),
+        right=["rows read", "set aside", "version", "time"],
+    )
+
+
+@runs.command("log")
+@click.argument("run_id")
+@project_options
+def log(run_id: str, project: str | None, env: str | None) -> None:
+    """Print the events of a run, one JSON line each."""
+    file = _state_folder(project, env) / "logs" / f"{Path(run_id).name}.jsonl"
+    if not file.exists():
+        raise click.UsageError(f"there is no log of a run {run_id!r}; see asgard runs")
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            click.echo(line, nl=False)
+
+
+def _state_folder(project: str | None, env: str | None) -> Path:
+    from asgard.app.history import state_folder
+
+    return state_folder(project, env)
+
+
+def _journal(project: str | None, env: str | None) -> Any:
+    from asgard.app.history import open_journal
+
+    return open_journal(project, env)
