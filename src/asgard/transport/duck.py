@@ -6,8 +6,10 @@ Reference: https://duckdb.org/docs/stable/configuration/overview
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +17,16 @@ from pathlib import Path
 import duckdb
 
 from asgard.core.budget import MEBIBYTE
-from asgard.core.errors import AsgardError, Cancelled, ConfigError, DataError, OutOfSpace, QueryError, Refused
-from asgard.core.errors import Unreachable
+from asgard.core.errors import (
+    AsgardError,
+    Cancelled,
+    ConfigError,
+    DataError,
+    OutOfSpace,
+    QueryError,
+    Refused,
+    Unreachable,
+)
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
@@ -35,7 +45,8 @@ def connect(
         memory_bytes: DuckDB's own limit; what exceeds it is spilled.
         threads: workers of one query.
         extensions: names as of the wheels, for example `postgres_scanner`.
-        spill_folder: where it spills; the system's temporary folder by default.
+        spill_folder: in it a folder of its own is made to spill; the system's temporary folder by default.
+            What is spilled goes when the connection is closed.
 
     Raises:
         ConfigError: the wheel of an extension is not installed; the hint is its install line.
@@ -44,7 +55,7 @@ def connect(
         config={
             "memory_limit": f"{max(memory_bytes // MEBIBYTE, 32)}MiB",
             "threads": str(max(threads, 1)),
-            "temp_directory": str(spill_folder or Path(tempfile.gettempdir()) / "asgard-spill"),
+            "temp_directory": str(_own_spill_folder(spill_folder)),
             "preserve_insertion_order": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -55,6 +66,14 @@ def connect(
     for name in extensions:
         connection.execute(f"LOAD {literal(str(_extension_file(name)))}")
     return connection
+
+
+def _own_spill_folder(parent: str | Path | None) -> Path:
+    """A name in the parent: DuckDB makes the folder when it first spills, and removes it at the end. Two
+    processes that spilled into one folder overwrote each other's blocks and died of it."""
+    parent = Path(parent or tempfile.gettempdir())
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent / f"asgard-spill-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
 
 def _extension_file(name: str) -> Path:
@@ -79,7 +98,7 @@ def literal(text: str) -> str:
 
 @contextmanager
 def translated(**where: str) -> Iterator[None]:
-    """Turns DuckDB's exceptions into ours, most specific first."""
+    """Turns DuckDB's exceptions into ours, most specific first, also those that an Arrow stream raises."""
     try:
         yield
     except AsgardError:
@@ -105,6 +124,20 @@ def translated(**where: str) -> Iterator[None]:
         raise Unreachable(text, where=where) from error
     except duckdb.Error as error:
         raise DataError(_first_line(error), where=where) from error
+    except OSError as error:
+        # An Arrow stream carries the text of DuckDB's exception, but not its class.
+        kind = re.match(r"([A-Za-z][A-Za-z ]*) Error: ", str(error))
+        if kind is None:
+            raise
+        with translated(**where):
+            raise _EXCEPTIONS.get(kind[1].replace(" ", "").lower(), duckdb.Error)(str(error)) from error
+
+
+_EXCEPTIONS: dict[str, type[duckdb.Error]] = {
+    name.removesuffix("Exception").lower(): value
+    for name, value in vars(duckdb).items()
+    if name.endswith("Exception") and issubclass(value, duckdb.Error)
+}
 
 
 def _first_line(error: Exception) -> str:
