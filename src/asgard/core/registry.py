@@ -1,4 +1,4 @@
-"""Finds connectors: files of `asgard.connectors`, entry points `asgard.connectors`, and registered classes."""
+"""Finds connectors: files of `asgard.connectors`, entry points of that name, and registered classes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,24 @@ from asgard.core.errors import ConfigError
 
 PACKAGE = "asgard.connectors"
 API_VERSION = 1
-ALIASES = {"api": "rest", "csv": "files", "excel": "files", "file": "files", "json": "files", "jsonl": "files",
-           "parquet": "files", "tsv": "files", "postgresql": "postgres"}  # fmt: skip
+ALIASES = {
+    "api": "rest",
+    "csv": "files",
+    "excel": "files",
+    "file": "files",
+    "json": "files",
+    "jsonl": "files",
+    "parquet": "files",
+    "postgresql": "postgres",
+    "tsv": "files",
+}
 """Names that users' configurations have for a connector."""
 
 _registered: dict[str, Any] = {}
 
 
 def register(name: str, connector: Any) -> None:
-    """Adds a connector of this process: a Source class, or a class with the five plain methods."""
+    """Adds a connector of this process: a Source class, or a class whose `as_source(name)` gives one."""
     _registered[name] = connector
 
 
@@ -45,14 +54,14 @@ def is_connector(name: str) -> bool:
 
 
 def connector_class(name: str) -> Any:
-    """The class behind a type; imports that one module.
+    """The Source class behind a type; imports that one module. A plain connector's stands for it.
 
     Raises:
         ConfigError: there is none of that name; the hint names near ones.
     """
     wanted = canonical_name(name)
     if wanted in _registered:
-        return _registered[wanted]
+        return _checked(_registered[wanted], wanted)
     names = connector_names()
     if wanted not in names:
         near = get_close_matches(name, [*names, *ALIASES], 3, 0.5)
@@ -74,4 +83,4 @@ def _checked(found: Any, name: str) -> Any:
             f"connector {name!r} is written for asgard_api {version}, this is {API_VERSION}",
             hint="install a version of it that fits",
         )
-    return found
+    return found.as_source(name) if hasattr(found, "as_source") else found
