@@ -1,8 +1,8 @@
 """The embedded engine: SELECT over attached mounts in one process, streamed as Arrow, within its memory.
 
 It knows how mounts become views, and how a connection is locked so that a SELECT reads the attached tables
-and nothing else. What tables are and where their files lie is the lake's matter; how DuckDB is opened, and how
-its errors become ours, is `transport.duck`'s.
+and nothing else. What tables are and where their files lie is the lake's matter; how DuckDB is opened, and
+how its errors become ours, is `transport.duck`'s.
 
 Reference: https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview
 """
@@ -32,9 +32,9 @@ takes a tenth more CPU time than in batches of 100,000; aggregates do not notice
 class DuckDBEngine:
     """Runs SELECT statements over attached mounts, inside this process.
 
-    A layer is a database in memory, a source a schema in it, and a table a view: `bronze.shop.orders` is found
-    in the schema `shop`, `silver.orders` in the main schema of its layer; a plain name in the main database.
-    Names are found without regard to case.
+    A layer is a database in memory, a source a schema in it, and a table a view: `bronze.shop.orders` is
+    found in the schema `shop`, `silver.orders` in the main schema of its layer; a plain name in the main
+    database. Names are found without regard to case.
 
     Files are opened when a query runs. From then on the connection may open nothing but the attached files,
     and its settings are locked; attaching something later opens a new connection at the next query.
@@ -171,13 +171,10 @@ class _Attached:
             columns = ", ".join(f"NULL::{kind} AS {duck.identifier(name)}" for name, kind in types.items())
             return f"SELECT {columns} WHERE false"
         files = ", ".join(duck.literal(_pattern(file)) for file in self.mount.files)
-        # The table's columns and types, whatever a file has: a reader that is told them casts what is narrower
-        # and fills what is missing, without opening every file beforehand as union_by_name does.
-        schema = ", ".join(
-            f"{duck.literal(name)}: {{name: {duck.literal(name)}, type: {duck.literal(kind)}, default_value: NULL}}"
-            for name, kind in types.items()
-        )
-        return f"SELECT * FROM read_parquet([{files}], hive_partitioning=false, schema=MAP {{{schema}}})"
+        # The table's columns and types, whatever a file has: a reader that is told them casts what is
+        # narrower and fills what is missing, without opening every file beforehand as union_by_name does.
+        columns = ", ".join(_column(duck.literal(name), duck.literal(kind)) for name, kind in types.items())
+        return f"SELECT * FROM read_parquet([{files}], hive_partitioning=false, schema=MAP {{{columns}}})"
 
 
 @dataclass(frozen=True)
@@ -194,6 +191,10 @@ class _Reopened:
         if reader.schema != self.mount.schema:
             reader = reader.cast(self.mount.schema)
         return reader.__arrow_c_stream__(requested_schema)
+
+
+def _column(name: str, kind: str) -> str:
+    return f"{name}: {{name: {name}, type: {kind}, default_value: NULL}}"
 
 
 def _types(connection: duck.Connection, schema: pa.Schema) -> dict[str, str]:
