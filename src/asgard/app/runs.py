@@ -56,8 +56,11 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
         steps += [building_step(workspace, model, rebuild=wish.full_refresh) for model in models]
         if not steps:
             raise ConfigError(
-                f"nothing matches {' '.join(wish.selectors)!r}" if wish.selectors else "there is nothing to run",
-                hint="name a source, source.table, layer.table or model; asgard.yml names sources, models/ holds models",
+                f"nothing matches {' '.join(wish.selectors)!r}"
+                if wish.selectors
+                else "there is nothing to run",
+                hint="name a source, source.table, layer.table or a model; asgard.yml names the sources, "
+                "models/ holds the models",
             )
         try:
             selector = " ".join(wish.selectors)

@@ -87,7 +87,9 @@ def sample(workspace: Workspace, name: str, limit_rows: int = 10) -> pa.Table:
     entries = [table for table in spec.tables if table.name == stream_name] if spec else []
     entry = entries[0] if entries and WILDCARDS.isdisjoint(stream_name) else None
     with workspace.source(source_name) as source:
-        stream = source.describe(stream_name, entry.options if entry else None, entry.query if entry else None)
+        stream = source.describe(
+            stream_name, entry.options if entry else None, entry.query if entry else None
+        )
         selection = Selection(
             stream, query=entry.query if entry else None, options=entry.options if entry else None
         )

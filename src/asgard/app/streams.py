@@ -74,9 +74,7 @@ class OpenSources:
                 stack.callback(source.close)
 
 
-def ingest_steps(
-    sources: OpenSources, selectors: Sequence[str], *, full_refresh: bool = False
-) -> list[Step]:
+def ingest_steps(sources: OpenSources, selectors: Sequence[str], *, full_refresh: bool = False) -> list[Step]:
     """One step for each chosen stream, in the project's order.
 
     A source that cannot list its streams for a wildcard becomes one step that fails with the reason.
@@ -153,7 +151,9 @@ def _failing_step(name: str, error: AsgardError) -> Step:
 def _ingest_step(sources: OpenSources, wanted: Wanted, *, full_refresh: bool) -> Step:
     def work(setting: Setting) -> Outcome:
         try:
-            return ingest(pipeline(sources.get(wanted.source), sources.workspace, wanted, anew=full_refresh), setting)
+            return ingest(
+                pipeline(sources.get(wanted.source), sources.workspace, wanted, anew=full_refresh), setting
+            )
         except AsgardError:
             sources.drop(wanted.source)
             raise
@@ -193,7 +193,8 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
     mode = mode_of(spec)
     if mode is Mode.MERGE and not keys:
         raise ConfigError(
-            f"{wanted.stream} is to be merged, but has no primary key", hint="give it primary_key: [column, ...]"
+            f"{wanted.stream} is to be merged, but has no primary key",
+            hint="give it primary_key: [column, ...]",
         )
     selection = Selection(
         stream=stream,

@@ -62,9 +62,7 @@ def undo(workspace: Workspace, name: str) -> Version:
 
 
 @contextmanager
-def query(
-    workspace: Workspace, sql: str, at: int | datetime | None = None
-) -> Iterator[pa.RecordBatchReader]:
+def query(workspace: Workspace, sql: str, at: int | datetime | None = None) -> Iterator[pa.RecordBatchReader]:
     """The rows of one SELECT over the lake, streamed.
 
     Args:
@@ -77,7 +75,9 @@ def query(
     """
     names = tables_of(sql)
     if isinstance(at, int) and len(names) > 1:
-        raise ConfigError("a version is of one table, the query reads several", hint="give an instant instead")
+        raise ConfigError(
+            "a version is of one table, the query reads several", hint="give an instant instead"
+        )
     with workspace.open_engine(workspace.budget.engine_bytes) as engine:
         for name in names:
             workspace.mount(name)

@@ -102,7 +102,7 @@ class Workspace:
         return source
 
     def table(self, name: str) -> Table:
-        """A table that exists, by `bronze.shop.orders`, `gold.revenue`, or the end of its name if that is clear.
+        """A table that exists, by `bronze.shop.orders`, or by the end of its name if that is clear.
 
         Raises:
             ConfigError: there is none, or more than one, of that name.
@@ -110,7 +110,11 @@ class Workspace:
         found = [one for one in self.lake.tables() if str(one) == name]
         found = found or [one for one in self.lake.tables() if f".{one}".lower().endswith(f".{name.lower()}")]
         if len(found) != 1:
-            said = f"{name!r} could be {' or '.join(map(str, found))}" if found else f"there is no table {name!r}"
+            said = (
+                f"{name!r} could be {' or '.join(map(str, found))}"
+                if found
+                else f"there is no table {name!r}"
+            )
             raise ConfigError(said, hint="asgard tables lists what there is")
         return self.lake.table(found[0])
 

@@ -18,7 +18,10 @@ from asgard.core.errors import AsgardError, Bug
 
 COMMANDS = {
     "init": ("asgard.cli.project:init", "Write a first asgard.yml, from a connection that is tried."),
-    "demo": ("asgard.cli.project:demo", "Real data to silver and gold on this machine, in under two minutes."),
+    "demo": (
+        "asgard.cli.project:demo",
+        "Real data to silver and gold on this machine, in under two minutes.",
+    ),
     "check": ("asgard.cli.sources:check", "Try the connection of every source."),
     "discover": ("asgard.cli.sources:discover", "List what a source has."),
     "sample": ("asgard.cli.sources:sample", "Show the first rows of a stream, before any load."),
@@ -55,7 +58,9 @@ class LazyCommands(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(version("asgard-platform"), prog_name="asgard")
 def asgard() -> None:
     """Moves data from databases, files and APIs into an open lakehouse, and proves that it is right.

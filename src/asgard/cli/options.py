@@ -15,9 +15,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def project_options(command: Command) -> Command:
     """`--project` and `--env`."""
-    command = click.option("--env", metavar="NAME", help="Environment: asgard.NAME.yml is laid over asgard.yml.")(
-        command
-    )
+    command = click.option(
+        "--env", metavar="NAME", help="Environment: asgard.NAME.yml is laid over asgard.yml."
+    )(command)
     return click.option(
         "-p", "--project", metavar="FILE", help="The project file; default: asgard.yml here or above."
     )(command)
@@ -25,7 +25,9 @@ def project_options(command: Command) -> Command:
 
 def budget_options(command: Command) -> Command:
     """`--memory` and `--parallel`."""
-    command = click.option("--parallel", type=click.IntRange(1, 64), help="Splits read at the same time.")(command)
+    command = click.option("--parallel", type=click.IntRange(1, 64), help="Splits read at the same time.")(
+        command
+    )
     return click.option("--memory", metavar="SIZE", help="Memory of the run, for example 512MB.")(command)
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.argument("selectors", nargs=-1)
 @click.option("--full-refresh", is_flag=True, help="Read everything anew and replace the tables.")
 @click.option("--config", "config_file", metavar="FILE", help="Load a file with one `data:` block instead.")
-@click.option("--to", "to_table", metavar="TABLE", help="With --config: load into the lake, as bronze.NAME.TABLE.")
+@click.option(
+    "--to", "to_table", metavar="TABLE", help="With --config: load into the lake, as bronze.NAME.TABLE."
+)
 @project_options
 @budget_options
 @json_option
@@ -62,11 +64,8 @@ def run(
             summary = do_run(workspace, wish, screen, cancel)
     rows = sum(outcome.rows_read for outcome in summary.outcomes)
     colour = "green" if summary.status == "done" else "red"
-    click.echo(
-        click.style(summary.status, fg=colour, bold=True)
-        + f": {len(summary.outcomes)} steps, {rows:,} rows in {seconds_text(summary.seconds)}, run {summary.run}",
-        err=True,
-    )
+    figures = f"{len(summary.outcomes)} steps, {rows:,} rows in {seconds_text(summary.seconds)}"
+    click.echo(f"{click.style(summary.status, fg=colour, bold=True)}: {figures}, run {summary.run}", err=True)
     return summary.exit_code
 
 

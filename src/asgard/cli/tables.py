@@ -17,7 +17,9 @@ SHOWN_ROWS = 100
 
 @click.command()
 @click.argument("sql")
-@click.option("--at", metavar="WHEN", help="Time travel: a version, or an instant such as 2026-01-31T12:00:00Z.")
+@click.option(
+    "--at", metavar="WHEN", help="Time travel: a version, or an instant such as 2026-01-31T12:00:00Z."
+)
 @click.option("--limit", default=SHOWN_ROWS, show_default=True, help="Rows shown; 0 for all.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print all rows as CSV.")
 @project_options
@@ -25,7 +27,7 @@ SHOWN_ROWS = 100
 def query(
     sql: str, at: str | None, limit: int, as_csv: bool, project: str | None, env: str | None, as_json: bool
 ) -> None:
-    """Ask the lake in SQL: tables are bronze.SOURCE.TABLE, silver.TABLE, gold.TABLE. "-" reads standard input.
+    """Ask the lake in SQL: tables are bronze.SOURCE.TABLE, silver.TABLE, gold.TABLE; "-" reads from stdin.
 
     With --json every row is one JSON line.
     """
@@ -129,7 +131,9 @@ def undo(table: str, project: str | None, env: str | None, as_json: bool) -> Non
     if as_json:
         print_json({"table": table, "version": now.version, "operation": now.operation})
     else:
-        click.echo(f"{table}: the last load is taken back (version {now.version}); the next run reads it again")
+        click.echo(
+            f"{table}: the last load is taken back (version {now.version}); the next run reads it again"
+        )
 
 
 @tables.command("quarantine")
@@ -154,7 +158,9 @@ def quarantine(table: str, limit: int, project: str | None, env: str | None, as_
 
 @click.command()
 @click.argument("table")
-@click.option("--accept", is_flag=True, help="Trust the position that the table has, instead of reading anew.")
+@click.option(
+    "--accept", is_flag=True, help="Trust the position that the table has, instead of reading anew."
+)
 @project_options
 def resync(table: str, accept: bool, project: str | None, env: str | None) -> None:
     """Read TABLE anew from its source at the next run; the rows stay until then.

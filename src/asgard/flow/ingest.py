@@ -63,14 +63,15 @@ def ingest(pipeline: Pipeline, setting: Setting) -> Outcome:
 
 
 def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
+    """Reads one plan to its end; True when another has to follow."""
     selection, table = pipeline.selection, pipeline.table
     stream = selection.stream
-    position = (table.position(stream.id) if table.exists() else None) or Position()
+    first_load = not table.exists()
+    position = (None if first_load else table.position(stream.id)) or Position()
     goes_on = not pipeline.anew and (selection.cursor is not None or position.half_read)
     if not goes_on:
         position = Position(epoch=position.epoch)
     since = {stream.id: position} if goes_on else {}
-    first_load = not table.exists()
     planned_at = setting.clock.now()
     with pipeline.source.plan([selection], since, parallel=setting.budget.parallel) as plan:
         for warning in plan.warnings:
@@ -79,35 +80,34 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
         names = lake_names(stream.schema.names, _known_names(table))
         landing = Landing.of(stream.schema, names, setting.run, planned_at)
         tally = Tally(len(plan.splits), outcome.rows_read, outcome.bytes_read)
+        request = _request(pipeline, landing, setting, first_load)
         for parcel, reached in _parcels(plan, stream.id, position, setting.budget.parallel):
-            request = _request(pipeline, landing, setting, first_load)
             with table.load(request) as load:
-                _land_parcel(pipeline, load, parcel, reached, landing, tally, setting, outcome)
+                _tell_evolution(load, setting, outcome)
+                staged = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
+                commit, verdict = land(load, staged, reached, _standard(pipeline, landing), setting)
+            outcome.commits.append(commit)
+            outcome.checks = list(verdict.results)
             plan.acknowledge(stream.id, reached)  # Promise 3: only now may the source forget
         outcome.rows_read, outcome.bytes_read = tally.rows, tally.size_bytes
         return stream.id in plan.resumed
 
 
-def _land_parcel(
-    pipeline: Pipeline,
-    load: Load,
-    parcel: Sequence[Split],
-    reached: Position,
-    landing: Landing,
-    tally: Tally,
-    setting: Setting,
-    outcome: Outcome,
-) -> None:
-    if load.evolution:
-        outcome.evolution = load.evolution
-        setting.tell(Kind.SCHEMA_CHANGED, {"added": list(load.evolution.added)})
-    staged = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
+def _tell_evolution(load: Load, setting: Setting, outcome: Outcome) -> None:
+    change = load.evolution
+    if change:
+        outcome.evolution = change
+        widened = {name: list(types) for name, types in change.widened.items()}
+        setting.tell(
+            Kind.SCHEMA_CHANGED,
+            {"added": list(change.added), "widened": widened, "missing": list(change.missing)},
+        )
+
+
+def _standard(pipeline: Pipeline, landing: Landing) -> Standard:
     checks = tuple(_in_lake_names(check, landing.names) for check in pipeline.checks)
     previous = pipeline.table.mount().rows if checks and pipeline.table.exists() else None
-    standard = Standard(checks, pipeline.selection.mode, previous)
-    commit, verdict = land(load, staged, reached, standard, setting)
-    outcome.commits.append(commit)
-    outcome.checks = list(verdict.results)
+    return Standard(checks, pipeline.selection.mode, previous)
 
 
 def _parcels(

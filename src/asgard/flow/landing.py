@@ -1,7 +1,7 @@
 """The last stretch of every load, of streams and of models alike: prepare, audit, set aside, publish.
 
-What fails its checks never becomes visible (Promise 4): checks look at staged files and at the table as it
-would be; rows that are to be set aside leave before the commit, and go to the quarantine twin with the reason.
+What fails its checks never becomes visible (Promise 4): checks look at staged files and at the table as
+it would be; rows to be set aside leave before the commit, and go to the quarantine twin with the reason.
 """
 
 from __future__ import annotations
@@ -124,4 +124,3 @@ def _stopped(verdict: Verdict) -> ValidationError:
         hint="nothing was published, the last good version stays. Mend the data, or set on_fail: "
         "quarantine or warn for: " + ", ".join(result.check.name for result in failed),
     )
-

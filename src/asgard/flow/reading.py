@@ -158,7 +158,12 @@ def stage_splits(
 
 
 def _rows(
-    source: Source, split: Split, landing: Landing, tally: Tally, setting: Setting, stopped: Callable[[], bool]
+    source: Source,
+    split: Split,
+    landing: Landing,
+    tally: Tally,
+    setting: Setting,
+    stopped: Callable[[], bool],
 ) -> Iterator[pa.RecordBatch]:
     reader = source.open(split)
     forget = setting.cancel.on_cancel(reader.close)

@@ -14,7 +14,9 @@ Result = TypeVar("Result")
 PAUSES_SECONDS = (1.0, 5.0, 20.0)
 
 
-def retrying(work: Callable[[], Result], setting: Setting, pauses: tuple[float, ...] = PAUSES_SECONDS) -> Result:
+def retrying(
+    work: Callable[[], Result], setting: Setting, pauses: tuple[float, ...] = PAUSES_SECONDS
+) -> Result:
     """Does the work; after a retryable error waits and does it again, once per pause.
 
     The work must begin at the last commit each time it is called: what was half done is not visible.

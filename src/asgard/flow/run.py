@@ -1,4 +1,4 @@
-"""A whole run: streams first, then models in the order of their dependencies; one failure stops what needs it."""
+"""A whole run: streams first, then models in their order; one failure stops what needs it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ class Summary:
         }
 
 
-def run_steps(steps: Sequence[Step], setting: Setting, journal: Journal, selector: str, project: str) -> Summary:
+def run_steps(
+    steps: Sequence[Step], setting: Setting, journal: Journal, selector: str, project: str
+) -> Summary:
     """Does the steps in their order, and remembers each.
 
     A step that fails does not stop those that do not need it. Nothing is raised but what is a mistake of
@@ -91,7 +93,9 @@ def _step(step: Step, before: dict[str, Outcome], setting: Setting) -> Outcome:
     if setting.cancel.requested:
         return Outcome(step.name, Status.CANCELLED, error=Cancelled("cancelled before it began"))
     if missing:
-        return Outcome(step.name, Status.SKIPPED, warnings=[f"needs {', '.join(missing)}, which did not end well"])
+        return Outcome(
+            step.name, Status.SKIPPED, warnings=[f"needs {', '.join(missing)}, which did not end well"]
+        )
     started = setting.clock.monotonic()
     setting.tell(Kind.STEP_STARTED, step.about)
     try:

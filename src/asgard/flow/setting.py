@@ -1,4 +1,4 @@
-"""What every step of a run is given from outside: nothing in `flow` chooses an engine, a clock or a listener."""
+"""What every step of a run is given from outside: `flow` chooses no engine, no clock, no listener."""
 
 from __future__ import annotations
 
