@@ -4,24 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asgard.app.location import locate
+from asgard.app.mistakes import Mistakes
+from asgard.app.project_file import read_project_file, values_of
 from asgard.state.journal import SqliteJournal
 
+STATE_FOLDER = ".asgard"
+WORKSPACE = "default"
 
-def state_folder(project: str | None = None, env: str | None = None) -> Path:
-    """Where the project's history and logs are.
+
+def log_file(state_folder: Path, run: str) -> Path:
+    """Where the events of a run are, one JSON line each."""
+    return state_folder / "logs" / f"{run}.jsonl"
+
+
+def place(project: str | None = None, env: str | None = None) -> tuple[Path, str]:
+    """The state folder and the workspace of a project, without reading the rest of its file.
 
     Raises:
-        ConfigError: there is no project file here or above.
+        ConfigError: there is no project file here or above, or it is no YAML.
     """
-    return locate(project, env).state_folder
+    mistakes = Mistakes()
+    files = read_project_file(project, env, mistakes)
+    keys = values_of(files.tree)
+    state, workspace = keys.get("state"), keys.get("workspace")
+    folder = files.folder / str(state.value if state else STATE_FOLDER)
+    return folder, str(workspace.value if workspace else WORKSPACE)
 
 
 def open_journal(project: str | None = None, env: str | None = None) -> SqliteJournal:
     """The history of the project's runs.
 
     Raises:
-        ConfigError: there is no project file here or above.
+        ConfigError: there is no project file here or above, or it is no YAML.
     """
-    place = locate(project, env)
-    return SqliteJournal(place.state_folder / "runs.db", place.workspace)
+    state_folder, workspace = place(project, env)
+    return SqliteJournal(journal_file(state_folder), workspace)
+
+
+def journal_file(state_folder: Path) -> Path:
+    """Where the history lies."""
+    return state_folder / "runs.db"

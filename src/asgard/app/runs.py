@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from asgard.app.history import log_file
 from asgard.app.models import building_step, chosen_models
 from asgard.app.streams import OpenSources, ingest_steps
 from asgard.app.workspace import Workspace
@@ -41,7 +41,7 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
     """
     cancel = cancel or Cancel()
     run_id = new_run_id()
-    log = EventLog(log_file(workspace, run_id))
+    log = EventLog(log_file(workspace.project.state_folder, run_id))
     setting = Setting(
         run=run_id,
         budget=workspace.budget,
@@ -67,8 +67,3 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
             return run_steps(steps, setting, workspace.journal, selector, str(workspace.project.file))
         finally:
             log.close()
-
-
-def log_file(workspace: Workspace, run_id: str) -> Path:
-    """Where the events of a run are, one JSON line each."""
-    return workspace.project.state_folder / "logs" / f"{run_id}.jsonl"

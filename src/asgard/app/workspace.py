@@ -6,8 +6,8 @@ import os
 from functools import cached_property
 from pathlib import Path
 
+from asgard.app.history import journal_file
 from asgard.app.project import Project, load_project
-from asgard.app.quantities import parse_size
 from asgard.core.budget import Budget
 from asgard.core.cancel import Cancel
 from asgard.core.engine import Engine
@@ -27,15 +27,11 @@ class Workspace:
 
     Args:
         project: the project file, read.
-        memory_bytes: what a run may hold; the project's by default.
-        parallel: splits read at the same time; the project's by default.
     """
 
-    def __init__(
-        self, project: Project, memory_bytes: int | None = None, parallel: int | None = None
-    ) -> None:
+    def __init__(self, project: Project) -> None:
         self.project = project
-        self.budget = Budget(memory_bytes or project.memory_bytes, parallel or project.parallel)
+        self.budget = Budget(project.memory_bytes, project.parallel)
 
     @classmethod
     def open(
@@ -51,13 +47,13 @@ class Workspace:
         Args:
             project: the file; by default asgard.yml in this folder or one above.
             env: the environment whose overlay is laid over it.
-            memory: a size such as `512MB`.
+            memory: what a run may hold, such as `512MB`; goes before the file's.
+            parallel: splits read at the same time; goes before the file's.
 
         Raises:
             ConfigError: with every mistake of the file.
         """
-        memory_bytes = None if memory is None else parse_size(memory)
-        return cls(load_project(project, env), memory_bytes, parallel)
+        return cls(load_project(project, env, memory=memory, parallel=parallel))
 
     @cached_property
     def lake(self) -> Lake:
@@ -68,7 +64,7 @@ class Workspace:
     @cached_property
     def journal(self) -> SqliteJournal:
         """The history of runs."""
-        return SqliteJournal(self.project.state_folder / "runs.db", self.project.workspace)
+        return SqliteJournal(journal_file(self.project.state_folder), self.project.workspace)
 
     @cached_property
     def models(self) -> tuple[Model, ...]:

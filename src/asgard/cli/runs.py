@@ -154,18 +154,14 @@ def show(run_id: str, project: str | None, env: str | None, as_json: bool) -> No
 @project_options
 def log(run_id: str, project: str | None, env: str | None) -> None:
     """Print the events of a run, one JSON line each."""
-    file = _state_folder(project, env) / "logs" / f"{Path(run_id).name}.jsonl"
+    from asgard.app.history import log_file, place
+
+    file = log_file(place(project, env)[0], Path(run_id).name)
     if not file.exists():
         raise click.UsageError(f"there is no log of a run {run_id!r}; see asgard runs")
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             click.echo(line, nl=False)
-
-
-def _state_folder(project: str | None, env: str | None) -> Path:
-    from asgard.app.history import state_folder
-
-    return state_folder(project, env)
 
 
 def _journal(project: str | None, env: str | None) -> Any:

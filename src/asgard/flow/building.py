@@ -16,12 +16,13 @@ from asgard.core.check import Check
 from asgard.core.engine import Engine
 from asgard.core.errors import AsgardError
 from asgard.core.events import Kind
+from asgard.core.names import RESERVED_PREFIX, lake_names
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest, Mount, Table, TableName
 from asgard.flow.landing import Standard, land
 from asgard.flow.outcome import Outcome, Status
-from asgard.flow.reading import RUN_ID, Landing, Tally
+from asgard.flow.reading import Landing, Tally
 from asgard.flow.setting import Setting
 
 STREAM = "model"
@@ -90,7 +91,8 @@ def _build(
         engine.attach(name, mount)
     setting.tell(Kind.STEP_PHASE, {"phase": "query"})
     rows = engine.query(building.sql)
-    names = {name: name for name in rows.schema.names if name != RUN_ID}
+    own = [name for name in rows.schema.names if not name.startswith(RESERVED_PREFIX)]
+    names = lake_names(own, reserved=())
     landing = Landing.of(rows.schema, names, setting.run, setting.clock.now(), with_extracted_at=False)
     request = LoadRequest(
         stream=STREAM,

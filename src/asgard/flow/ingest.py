@@ -13,9 +13,10 @@ from asgard.core.position import Position, Token
 from asgard.core.source import Plan, Source
 from asgard.core.stream import Mode, Selection, Split
 from asgard.core.table import Load, LoadRequest, Table
+from asgard.core.types import is_metadata_column
 from asgard.flow.landing import Standard, land
 from asgard.flow.outcome import Outcome
-from asgard.flow.reading import EXTRACTED_AT, RUN_ID, Landing, Tally, stage_splits
+from asgard.flow.reading import Landing, Tally, stage_splits
 from asgard.flow.setting import Setting
 
 
@@ -158,7 +159,7 @@ def _known_names(table: Table) -> Mapping[str, str]:
     known = {}
     for column in table.schema():
         original = (column.metadata or {}).get(b"asgard.name")
-        if original is not None and column.name not in (EXTRACTED_AT, RUN_ID):
+        if original is not None and not is_metadata_column(column.name):
             known[original.decode()] = column.name
     return known
 

@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from asgard.core.batch import Batch, Progress
 from asgard.core.events import Kind
+from asgard.core.names import EXTRACTED_AT
 from asgard.core.source import Source
 from asgard.core.stream import Split
 from asgard.core.table import Load, Staged
 from asgard.core.types import canonical_batch, canonical_schema, with_metadata
 from asgard.flow.setting import Setting
 
-EXTRACTED_AT = "extracted_at"
 RUN_ID = "_asgard_run_id"
 POLL_SECONDS = 1.0
 
@@ -55,7 +55,7 @@ class Landing:
     ) -> Landing:
         """The landing of rows with this schema; columns that `names` leaves out are dropped."""
         fields = [
-            with_metadata(column.with_name(names[column.name]), **{"asgard.name": column.name})
+            with_metadata(column.with_name(names[column.name]), {"asgard.name": column.name})
             for column in canonical_schema(schema)
             if column.name in names
         ]

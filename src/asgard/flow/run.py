@@ -101,12 +101,13 @@ def _step(step: Step, before: dict[str, Outcome], setting: Setting) -> Outcome:
     try:
         return retrying(lambda: step.work(setting), setting)
     except Cancelled as error:
-        status, failure = Status.CANCELLED, error
+        outcome = Outcome(step.name, Status.CANCELLED, error=error)
     except AsgardError as error:
-        status, failure = Status.FAILED, error
+        outcome = Outcome(step.name, Status.FAILED, error=error)
     except Exception as error:  # what nobody translated is our bug: told as one, with its cause kept
-        status, failure = Status.FAILED, _bug(error)
-    return Outcome(step.name, status, error=failure, seconds=setting.clock.monotonic() - started)
+        outcome = Outcome(step.name, Status.FAILED, error=_bug(error))
+    outcome.seconds = setting.clock.monotonic() - started
+    return outcome
 
 
 def _bug(error: Exception) -> Bug:
