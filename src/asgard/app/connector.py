@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 from pydantic import ConfigDict
 
-from asgard.app.frames import cut, fitted_to, to_arrow
+from asgard.app.frames import cut, to_arrow
 from asgard.app.listening import LOGGER, connection_attempt
 from asgard.core import errors, registry
 from asgard.core.config import Config
@@ -36,6 +36,7 @@ from asgard.core.position import Position, Token
 from asgard.core.secret import STARS, redact
 from asgard.core.source import Plan, Source
 from asgard.core.stream import Selection, Split, Stream
+from asgard.core.types import canonical_batch, canonical_schema
 
 ONLY_TABLE = "data"
 CHUNK_ROWS = 10_000
@@ -188,6 +189,7 @@ class PlainSource(Source):
         if schema is None:
             schema = self._begin(name, query).schema
         key = tuple(self.plain.primary_key)
+        schema = canonical_schema(schema)
         return Stream(name, name, "", schema, primary_key=key if set(key) <= set(schema.names) else ())
 
     def plan(
@@ -212,13 +214,14 @@ class PlainSource(Source):
         return Plan(splits)
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
-        """What the connector gives, in the schema of its first rows."""
+        """What the connector gives, in the types of its first rows: what does not fit those without loss is
+        refused."""
         name, query = split.spec["table"], split.spec["query"]
         schema = self._schemas.get(split.stream) or self.describe(name, query=query).schema
         for table in self._tables(name, query):
-            fitted = fitted_to(table, schema)
-            rows = max(1, self.settings.batch_bytes * max(1, fitted.num_rows) // max(1, fitted.nbytes))
-            yield from fitted.to_batches(max_chunksize=rows)
+            rows = max(1, self.settings.batch_bytes * max(1, table.num_rows) // max(1, table.nbytes))
+            for batch in table.to_batches(max_chunksize=rows):
+                yield canonical_batch(batch, schema)
 
     def close(self) -> None:
         """Disconnects."""

@@ -15,9 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.types as t
 
-from asgard.core.errors import ConfigError, DataError, SchemaChanged
+from asgard.core.errors import ConfigError, DataError
 from asgard.transport import duck
 
 BACKENDS = ("auto", "pandas", "polars", "arrow", "duckdb")
@@ -115,18 +114,18 @@ def _from_pandas(frame: Any, name: str) -> pa.Table:
     named_index = any(level is not None for level in frame.index.names)
     try:
         table = pa.Table.from_pandas(frame, preserve_index=named_index)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (ValueError, TypeError, pa.ArrowNotImplementedError) as error:  # Arrow's errors are some of these
         raise _mixed(frame, name, error) from error
     return table.replace_schema_metadata(None)
 
 
 def _mixed(frame: Any, name: str, error: Exception) -> DataError:
-    for column in frame.columns:
+    for number, column in enumerate(frame.columns):
         try:
-            pa.array(frame[column], from_pandas=True)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as reason:
+            pa.array(frame.iloc[:, number], from_pandas=True)
+        except (ValueError, TypeError, pa.ArrowNotImplementedError) as reason:
             return _unfit(str(column), name, reason)
-    return _unfit("?", name, error)
+    return DataError(f"{name}: {str(error).splitlines()[0]}", hint="give each column a name of its own")
 
 
 def _from_rows(rows: Iterable[Mapping[str, Any]], name: str) -> pa.Table:
@@ -140,7 +139,7 @@ def _from_columns(columns: Mapping[str, Any], name: str) -> pa.Table:
     for column, values in columns.items():
         try:
             arrays[str(column)] = values if isinstance(values, pa.ChunkedArray) else pa.array(values)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise _unfit(str(column), name, error) from error
     return pa.table(arrays)
 
@@ -208,50 +207,3 @@ def with_target(table: pa.Table, column: str) -> pa.Table:
     """The table with its target column marked in the schema's metadata."""
     metadata = {**(table.schema.metadata or {}), TARGET_KEY: column.encode()}
     return table.replace_schema_metadata(metadata)
-
-
-def fitted_to(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Later rows in the schema of the first: a missing column is null, no value changes.
-
-    Raises:
-        SchemaChanged: a column is new, or its type does not go into the first type without loss.
-    """
-    hint = "give every chunk the same columns and types, or declare schemas in the class attribute `tables`"
-    new = [name for name in table.column_names if name not in schema.names]
-    if new:
-        raise SchemaChanged(f"later rows have columns that the first had not: {', '.join(new)}", hint=hint)
-    columns = []
-    for wanted in schema:
-        if wanted.name not in table.column_names:
-            columns.append(pa.nulls(table.num_rows, wanted.type))
-            continue
-        column = table[wanted.name]
-        try:
-            if not _goes_into(column.type, wanted.type):
-                raise pa.ArrowInvalid("another kind of value")
-            columns.append(column if column.type == wanted.type else column.cast(wanted.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise SchemaChanged(
-                f"column {wanted.name!r} began as {wanted.type}, later rows have {column.type}: {error}",
-                hint=hint,
-                where={"column": wanted.name},
-            ) from error
-    return pa.table(columns, schema=schema)
-
-
-def _goes_into(kind: Any, wanted: Any) -> bool:
-    if kind == wanted or t.is_null(kind):
-        return True
-    if t.is_dictionary(kind):
-        return _goes_into(kind.value_type, wanted)
-    texts = (t.is_string, t.is_large_string, t.is_string_view)
-    bytes_ = (t.is_binary, t.is_large_binary, t.is_binary_view, t.is_fixed_size_binary)
-    numbers = (t.is_integer, t.is_floating, t.is_decimal)
-    if t.is_timestamp(kind) and t.is_timestamp(wanted):
-        return (kind.tz is None) == (wanted.tz is None)
-    if t.is_floating(kind):  # digits of a float are not those of a decimal, nor is half of one an integer
-        return bool(t.is_floating(wanted) and kind.bit_width <= wanted.bit_width)
-    if t.is_decimal(kind):
-        return bool(t.is_decimal(wanted))
-    families = (texts, bytes_, numbers)
-    return any(any(is_(kind) for is_ in one) and any(is_(wanted) for is_ in one) for one in families)
