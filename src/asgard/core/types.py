@@ -161,14 +161,15 @@ def reconcile(table: pa.Schema, incoming: pa.Schema, allow_missing: bool = False
 
     Args:
         table: the table's schema.
-        incoming: canonical schema of what comes. An incoming column that a source knows no type of
-            (`asgard.type` null) fits every column.
+        incoming: the schema of what comes, made canonical here. A column that the source knows no type of
+            (null) fits every column.
         allow_missing: columns of the table that do not come become null. Metadata columns (`_asgard_...`,
             `extracted_at`) always may.
 
     Raises:
         SchemaChanged: some columns do not fit; all of them are named, with the types.
     """
+    incoming = canonical_schema(incoming)
     misfits: list[tuple[str, str]] = []
     changed: dict[str, tuple[str, str]] = {}
     there = {name.casefold(): name for name in table.names}
@@ -389,7 +390,11 @@ def _field_document(field: pa.Field) -> list[object]:
 
 def _type_document(type: pa.DataType) -> object:
     if is_listlike(type):  # the name of a list's field says nothing and differs between writers
-        return ["list", getattr(type, "list_size", None), _field_document(type.value_field)[1:]]
+        return [
+            str(type).split("<")[0],
+            getattr(type, "list_size", None),
+            _field_document(type.value_field)[1:],
+        ]
     if t.is_map(type):
         return ["map", _field_document(type.key_field)[1:], _field_document(type.item_field)[1:]]
     if t.is_struct(type):
