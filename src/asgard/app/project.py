@@ -1,0 +1,160 @@
+"""The project: everything that `asgard.yml` says, typed, with every mistake told at once.
+
+Reads files and looks references up; connects to nothing. What a source has, and with it the tables that a
+name with wildcards means, is asked later.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from asgard.app.mistakes import Mistakes
+from asgard.app.project_file import SOURCES, find_project, read_project_file
+from asgard.app.quantities import Size
+from asgard.app.source_reading import read_source
+from asgard.app.specs import LakeSpec, SourceSpec, TableSpec
+from asgard.app.validation import Entries, dotted, read_model
+from asgard.app.yaml_text import Node, tree_of
+from asgard.core.config import Config
+
+__all__ = ["LakeSpec", "Project", "ProjectKeys", "SourceSpec", "TableSpec", "find_project", "load_project"]
+
+VERSION = 1
+LEAST_MEMORY_BYTES = 200_000_000
+MOST_PARALLEL = 64
+
+
+class ProjectKeys(Config):
+    """The keys at the top of the file."""
+
+    version: int = Field(default=VERSION, ge=1, description="The version of the file's form.")
+    name: str | None = Field(
+        default=None, min_length=1, description="What the project is called; the folder's name."
+    )
+    workspace: str = Field(
+        default="default",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$",
+        description="Whose history the runs go to; several may share one state folder.",
+    )
+    lake: LakeSpec = Field(default=LakeSpec(), description="Where the tables lie.")
+    data_sources: Any = Field(default=None, description="Where data comes from, by name.")
+    models: str = Field(default="models", min_length=1, description="The folder of the models.")
+    memory: Size = Field(default=1_000_000_000, description="What a run may hold altogether: 512MB, 4GiB.")
+    parallel: int | None = Field(
+        default=None, ge=1, le=MOST_PARALLEL, description="Splits read at once; the processors, at most 4."
+    )
+    state: str = Field(default=".asgard", min_length=1, description="The folder of history and logs.")
+
+    @field_validator("version")
+    @classmethod
+    def _known_version(cls, value: int) -> int:
+        if value > VERSION:
+            raise ValueError(
+                f"the file is of version {value}, this Asgard reads version {VERSION}; "
+                "pip install --upgrade asgard-platform"
+            )
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _enough_memory(cls, value: int) -> int:
+        if value < LEAST_MEMORY_BYTES:
+            least = LEAST_MEMORY_BYTES // 1_000_000
+            raise ValueError(f"is less than a run needs; give it {least}MB or more")
+        return value
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project file, read.
+
+    Attributes:
+        file: the project file, absolute; `folder` is where its paths begin.
+        environment: whose overlay lies over it; None for none.
+        sources: by name, in the file's order; those with `enabled: false` are left out.
+        memory_bytes: what a run may hold altogether.
+        parallel: how many splits are read at the same time.
+    """
+
+    file: Path
+    folder: Path
+    environment: str | None
+    name: str
+    workspace: str
+    lake: LakeSpec
+    sources: dict[str, SourceSpec]
+    models_folder: Path
+    state_folder: Path
+    memory_bytes: int
+    parallel: int
+
+
+def load_project(
+    path: Path | str | None = None,
+    env: str | None = None,
+    *,
+    memory: str | int | None = None,
+    parallel: int | None = None,
+) -> Project:
+    """Reads a project.
+
+    Args:
+        path: the file, or a folder at or below it; None for the folder of the process.
+        env: the environment whose overlay counts; None for the one of ASGARD_ENV.
+        memory: goes before the file's, for example `512MB`.
+        parallel: goes before the file's.
+
+    Raises:
+        ConfigError: `what` has every mistake of the file, one a line:
+            `asgard.yml:LINE:COLUMN: field.path: what; hint`.
+    """
+    mistakes = Mistakes()
+    files = read_project_file(path, env, mistakes)
+    tree = files.tree
+    given = {"memory": memory, "parallel": parallel}
+    nodes = {**tree.value, **{key: tree_of(value) for key, value in given.items() if value is not None}}
+    if "data" in nodes:
+        hint = "asgard run --config FILE loads a file with one data block; sources stand below data_sources"
+        mistakes.add("is not a key of a project", path="data", hint=hint, place=nodes.pop("data").where)
+    keys = read_model(ProjectKeys, Entries(nodes, "", tree.place, {}), mistakes)
+    sources = _sources(nodes.get(SOURCES), mistakes)
+    mistakes.raise_if_any()
+    assert keys is not None
+    return Project(
+        file=files.file,
+        folder=files.folder,
+        environment=files.environment,
+        name=keys.name or files.folder.name,
+        workspace=keys.workspace,
+        lake=keys.lake,
+        sources=sources,
+        models_folder=files.folder / keys.models,
+        state_folder=files.folder / keys.state,
+        memory_bytes=keys.memory,
+        parallel=keys.parallel or min(os.cpu_count() or 1, 4),
+    )
+
+
+def _sources(node: Node | None, mistakes: Mistakes) -> dict[str, SourceSpec]:
+    if node is None or node.value is None:
+        return {}
+    if not isinstance(node.value, dict):
+        mistakes.add(
+            "must be keys with values", path=SOURCES, hint="shop: {type: postgres, ...}", place=node.where
+        )
+        return {}
+    found: dict[str, SourceSpec] = {}
+    first: dict[str, str] = {}
+    for name, child in node.value.items():
+        path = dotted(SOURCES, name)
+        if (other := first.setdefault(name.casefold(), name)) != name:
+            what = f"{name!r} and {other!r} differ only in case"
+            mistakes.add(what, path=path, hint="give one of them another name", place=child.key_place)
+        if (spec := read_source(name, child, path, mistakes)) is not None:
+            found[name] = spec
+    return found

@@ -1,0 +1,197 @@
+"""What a project file says once it is read: the lake, a source, a table. `app.source_reading` makes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, WithJsonSchema, field_validator
+
+from asgard.app.quantities import DURATION_PATTERN, Lag, parse_duration
+from asgard.core.config import Config
+from asgard.core.errors import ConfigError
+from asgard.core.stream import Mode
+from asgard.quality.spec import CheckSpec
+
+FREQUENCIES = ("real-time", "hourly", "daily", "weekly", "monthly")
+CRON_PATTERN = r"^([0-9A-Za-z*/,?-]+\s+){4}[0-9A-Za-z*/,?#-]+$"
+
+
+def _frequency(value: str) -> str:
+    if value in FREQUENCIES or re.fullmatch(CRON_PATTERN, value):
+        return value
+    try:
+        parse_duration(value)
+    except ConfigError:
+        raise ValueError(
+            f"{value!r} is no frequency; write one of {', '.join(FREQUENCIES)}, a duration such as 15m, "
+            "or five cron fields"
+        ) from None
+    return value
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str | int | float) else value
+
+
+Frequency = Annotated[
+    str,
+    AfterValidator(_frequency),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(FREQUENCIES)},
+                {"type": "string", "pattern": DURATION_PATTERN},
+                {"type": "string", "pattern": CRON_PATTERN},
+            ]
+        }
+    ),
+]
+"""How often something is loaded: a word, a duration or a cron line."""
+
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""One name, or a list of names."""
+
+LoadMode = Annotated[Mode, WithJsonSchema({"enum": ["replace", "append", "merge"]})]
+
+
+class LakeSpec(Config):
+    """Where the tables lie, and in which format."""
+
+    format: Annotated[Literal["delta", "iceberg"], WithJsonSchema({"const": "delta"})] = Field(
+        default="delta", description="The table format."
+    )
+    location: str = Field(
+        default="data/lakehouse",
+        min_length=1,
+        description="The folder of the tables; relative to the project file.",
+    )
+
+    @field_validator("format")
+    @classmethod
+    def _available_format(cls, value: str) -> str:
+        if value != "delta":
+            raise ValueError(f"the format {value} is not available in this version; use delta")
+        return value
+
+    @field_validator("location")
+    @classmethod
+    def _available_location(cls, value: str) -> str:
+        scheme, separator, _ = value.partition("://")
+        if separator:
+            raise ValueError(f"locations {scheme}:// are not available in this version; name a folder")
+        return value
+
+
+class TableSpec(Config):
+    """One entry of `tables:`, `endpoints:` or `files:`, the source's defaults applied."""
+
+    name: str = Field(
+        min_length=1,
+        description="The source's name of it: orders, public.orders; with * for all that match.",
+    )
+    table: str | None = Field(
+        default=None,
+        min_length=1,
+        validation_alias=AliasChoices("table", "as"),
+        description="What the table in the lake is called; the source's name by default.",
+    )
+    source: str | None = Field(default=None, description="Where the source has it from; a label for people.")
+    description: str | None = Field(default=None, description="What the rows are, for people.")
+    frequency: Frequency | None = Field(
+        default=None, description="How often it is loaded: hourly, 15m, or cron."
+    )
+    mode: LoadMode | None = Field(
+        default=None,
+        description="What happens to the rows that are there. By default merge where primary_key and "
+        "cursor are given, else replace.",
+    )
+    primary_key: Names = Field(default=(), description="The columns that tell rows apart.")
+    cursor: str | None = Field(
+        default=None, description="The column that grows when a row is new or changes: only those are read."
+    )
+    cursor_lag: Annotated[Lag, Field(ge=0)] | None = Field(
+        default=None,
+        description="How far below the last bound reading starts again, for rows that commit late: "
+        "5m, or a number in the cursor's own unit.",
+    )
+    query: str | None = Field(
+        default=None, min_length=1, description="The user's own query instead of a table."
+    )
+    checks: tuple[CheckSpec, ...] = Field(
+        default=(), description="What the rows must be up to before they appear."
+    )
+    exclude: Names = Field(default=(), description="Patterns of names that a name with * leaves out.")
+    allow_missing: bool = Field(
+        default=False,
+        description="A column that vanished from the source becomes null instead of stopping the load.",
+    )
+    target_column: str | None = Field(
+        default=None, min_length=1, description="The column that models are to predict; it must exist."
+    )
+    enabled: bool = Field(default=True, description="false leaves it out of runs.")
+    options: Any = Field(default=None, repr=False, exclude=True)
+    """An instance of the connector's `StreamOptions`; None where the connector has none."""
+    origin: str = Field(default="", repr=False, exclude=True)
+    """Where it stands: `asgard.yml:12:9`; empty when it is of no file."""
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the name stands for all that match."""
+        return self.query is None and any(character in self.name for character in "*?[")
+
+
+class SourceKeys(Config):
+    """The keys of a source that are the same for every connector."""
+
+    type: str | None = Field(
+        default=None, description="The connector; left out where the source's name is a connector's."
+    )
+    description: str | None = Field(default=None, description="What the source is, for people.")
+    frequency: Frequency | None = Field(
+        default=None,
+        validation_alias=AliasChoices("frequency", "schedule"),
+        description="How often its tables are loaded, where they do not say it themselves.",
+    )
+    enabled: bool = Field(
+        default=True, description="false leaves the source out; its references are not looked up."
+    )
+    connection: Any = Field(
+        default=None, description="The connector's own options; they may stand without it too."
+    )
+    defaults: Any = Field(
+        default=None, description="Keys of tables, for every table that does not say them itself."
+    )
+    tables: Any = Field(default=None, description="What is loaded.")
+    endpoints: Any = Field(default=None, description="The same as tables, for APIs.")
+    files: Any = Field(default=None, description="The same as tables, for files.")
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One entry of `data_sources:`.
+
+    Attributes:
+        type: the connector's own name, aliases resolved.
+        config: an instance of the connector's `Config`.
+        connector_class: a `core.source.Source`.
+        tables: what is loaded, defaults applied; names with wildcards are patterns over what the source has.
+        defaults: keys for every table, as they stand in the file.
+        origin: where it stands: `asgard.yml:6:3`; empty when it is of no file.
+    """
+
+    name: str
+    type: str
+    config: Any = field(repr=False)
+    connector_class: Any
+    tables: tuple[TableSpec, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    frequency: str | None = None
+    description: str | None = None
+    origin: str = ""
