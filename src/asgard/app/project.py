@@ -122,7 +122,7 @@ def load_project(
         hint = "asgard run --config FILE loads a file with one data block; sources stand below data_sources"
         mistakes.add("is not a key of a project", path="data", hint=hint, place=nodes.pop("data").where)
     keys = read_model(ProjectKeys, Entries(nodes, "", tree.place, {}), mistakes)
-    sources = _sources(nodes.get(SOURCES), mistakes)
+    sources = _sources(nodes.get(SOURCES), files.folder, mistakes)
     mistakes.raise_if_any()
     assert keys is not None
     return Project(
@@ -140,7 +140,7 @@ def load_project(
     )
 
 
-def _sources(node: Node | None, mistakes: Mistakes) -> dict[str, SourceSpec]:
+def _sources(node: Node | None, folder: Path, mistakes: Mistakes) -> dict[str, SourceSpec]:
     if node is None or node.value is None:
         return {}
     if not isinstance(node.value, dict):
@@ -155,6 +155,6 @@ def _sources(node: Node | None, mistakes: Mistakes) -> dict[str, SourceSpec]:
         if (other := first.setdefault(name.casefold(), name)) != name:
             what = f"{name!r} and {other!r} differ only in case"
             mistakes.add(what, path=path, hint="give one of them another name", place=child.key_place)
-        if (spec := read_source(name, child, path, mistakes)) is not None:
+        if (spec := read_source(name, child, path, mistakes, folder)) is not None:
             found[name] = spec
     return found

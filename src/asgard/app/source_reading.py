@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from asgard.app.mistakes import Mistakes, Place, near
@@ -34,9 +35,16 @@ def flattens(config: Any) -> bool:
     return GROUPING not in config.model_fields and config.model_config.get("extra") != "allow"
 
 
-def read_source(name: str, node: Node, path: str, mistakes: Mistakes) -> SourceSpec | None:
-    """The source, or None: then `mistakes` has everything that is wrong with it."""
-    return _SourceReader(name, node, path, mistakes).read()
+def read_source(
+    name: str, node: Node, path: str, mistakes: Mistakes, folder: Path | None = None
+) -> SourceSpec | None:
+    """The source, or None: then `mistakes` has everything that is wrong with it.
+
+    Args:
+        path: what the source stands under, for messages.
+        folder: where relative paths of the source begin; None for the folder of the process.
+    """
+    return _SourceReader(name, node, path, mistakes, folder).read()
 
 
 @dataclass
@@ -45,6 +53,7 @@ class _SourceReader:
     node: Node
     path: str
     mistakes: Mistakes
+    folder: Path | None
 
     def read(self) -> SourceSpec | None:
         before = len(self.mistakes)
@@ -124,7 +133,7 @@ class _SourceReader:
                     what = f"is given twice: in {GROUPING}, and beside it"
                     self._tell(what, dotted(self.path, key), "keep one of them", own[key])
                 own[key], paths[key] = node, dotted(path, key)
-        entries = Entries(own, self.path, place, paths, also_known=SOURCE_KEYS, missing_path=path)
+        entries = Entries(own, self.path, place, paths, SOURCE_KEYS, missing_path=path, folder=self.folder)
         return read_model(connector.Config, entries, self.mistakes)
 
     def _tables(self, connector: Any, frequency: str | None) -> tuple[TableSpec, ...]:
@@ -135,7 +144,9 @@ class _SourceReader:
         for key in set(NOT_DEFAULTS) & set(values_of(defaults)):
             node = values_of(defaults)[key]
             self._tell("cannot be a default", dotted(defaults_path, key), "say it at the table", node)
-        reader = TableReader(connector, values_of(defaults), defaults_path, frequency, self.mistakes)
+        reader = TableReader(
+            connector, values_of(defaults), defaults_path, frequency, self.mistakes, self.folder
+        )
         tables = []
         first: dict[str, tuple[str, Place | None]] = {}
         for path, node in self._entries():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from asgard.app.mistakes import Mistakes, Place
@@ -31,6 +32,7 @@ class TableReader:
         connector: None where it is not known: then keys that are not `TableSpec`'s are passed over.
         defaults: keys of the source's `defaults`, and the path that they stand under.
         frequency: the source's own.
+        folder: where relative paths begin.
     """
 
     connector: Any
@@ -38,6 +40,7 @@ class TableReader:
     defaults_path: str
     frequency: str | None
     mistakes: Mistakes
+    folder: Path | None = None
 
     def read(self, node: Node, path: str) -> TableSpec | None:
         """The table, or None: then `mistakes` has everything that is wrong with it."""
@@ -54,7 +57,7 @@ class TableReader:
         options = None
         if self.connector is not None:
             rest = {key: child for key, child in nodes.items() if key not in TABLE_KEYS}
-            entries = Entries(rest, path, place, paths, also_known=TABLE_KEYS)
+            entries = Entries(rest, path, place, paths, also_known=TABLE_KEYS, folder=self.folder)
             options = read_model(self.connector.StreamOptions, entries, self.mistakes)
         self._check_together(_Keys(nodes), _Keys(entry.value), path, place)
         if spec is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import AliasChoices, BaseModel, SecretStr, ValidationError
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from asgard.app.mistakes import Mistakes, Place, near
 from asgard.app.yaml_text import Node
+from asgard.core.config import FOLDER
 from asgard.core.errors import AsgardError
 from asgard.core.secret import redact
 
@@ -64,6 +66,7 @@ class Entries:
         paths: full path of a key that stands elsewhere (in `connection`, in `defaults`).
         also_known: keys beside the model's own, for suggestions.
         missing_path: what the path of a missing key begins with, if not with `path`.
+        folder: where relative paths among the values begin; None for the folder of the process.
     """
 
     nodes: Mapping[str, Node]
@@ -72,6 +75,7 @@ class Entries:
     paths: Mapping[str, str]
     also_known: tuple[str, ...] = ()
     missing_path: str | None = None
+    folder: Path | None = None
 
     def path_of(self, key: str) -> str:
         """The full path of a key."""
@@ -116,7 +120,7 @@ def read_model(model: type[Model], entries: Entries, mistakes: Mistakes) -> Mode
     _refuse_booleans(model, entries, mistakes)
     while True:
         try:
-            instance = model.model_validate(values)
+            instance = model.model_validate(values, context={FOLDER: entries.folder})
         except ValidationError as error:
             found = [_Found.of(entry, model, entries) for entry in error.errors(include_url=False)]
             if sum(_taken_as_written(one, values) for one in found):
