@@ -214,6 +214,8 @@ class LoadRequest:
         schema: Arrow schema of the batches that will be staged.
         keys: the key columns, for merge and for append with a cursor.
         keys_unique: the source guarantees that no key comes twice in this load: no de-duplication needed.
+        order_by: of rows of this load with one key, the one with the greatest value here stays, and among
+            equals the last staged; empty: the last staged.
         keep_existing: rows whose key is in the table already are left as they are (append with a cursor and a
             key: what is read again at ties is dropped).
         allow_missing: columns of the table that do not come become null instead of refusing the load.
@@ -226,6 +228,7 @@ class LoadRequest:
     schema: pa.Schema
     keys: tuple[str, ...] = ()
     keys_unique: bool = False
+    order_by: str = ""
     keep_existing: bool = False
     allow_missing: bool = False
     run: str = ""

@@ -1,1 +1,1 @@
-"""How our tables lie: stage, commit, merge, scan, evolve, maintain."""
+"""How our tables lie on disk, in Delta: staged, prepared, committed with their positions, restored."""

@@ -1,0 +1,116 @@
+"""A worked-out load: the files that come and go, and the table as it would be."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asgard.core.errors import Conflict, DataError
+from asgard.core.table import DataFile, Mount, Staged
+from asgard.lake.base import Base, Columns
+from asgard.lake.snapshot import LakeFile
+
+
+@dataclass(frozen=True)
+class Change:
+    """A worked-out load on its base: what the commit will hold.
+
+    Attributes:
+        base: the version that it was worked out on.
+        columns: the table's columns afterwards.
+        staged: as it was given.
+        adds: files that come.
+        removes: files of the base that go; with `base.replaces` all of them go.
+        rows_removed: rows that vanish; None when not known.
+    """
+
+    folder: Path
+    base: Base
+    columns: Columns
+    staged: tuple[Staged, ...]
+    adds: tuple[DataFile, ...]
+    removes: tuple[LakeFile, ...] = ()
+    rows_removed: int | None = 0
+
+    @property
+    def total_rows(self) -> int | None:
+        """Rows of the table afterwards; None when not known."""
+        rows = sum(file.rows for file in self.adds)
+        if self.base.replaces or self.base.snapshot is None:
+            return rows
+        before = self.base.snapshot.total_rows
+        gone = [file.rows for file in self.removes]
+        if before is None or None in gone:
+            return None
+        return before - sum(count for count in gone if count) + rows
+
+    @property
+    def rows_added(self) -> int:
+        """Rows that came; rows that a merge only wrote again did not."""
+        rows = sum(file.rows for file in self.adds)
+        if not self.removes:
+            return rows
+        return rows - sum(file.rows or 0 for file in self.removes) + (self.rows_removed or 0)
+
+    def mount(self) -> Mount:
+        """The table as it would be."""
+        files = [str(self.folder / file.path) for file in self.adds]
+        if not self.base.replaces and self.base.snapshot is not None:
+            gone = {file.path for file in self.removes}
+            kept = (file.path for file in self.base.snapshot.files() if file.path not in gone)
+            files = [*map(self.base.snapshot.absolute, kept), *files]
+        return Mount(self.columns.table, tuple(files), self.total_rows)
+
+    def fresh(self) -> Mount:
+        """The rows of this load alone, as they were staged."""
+        files = tuple(str(self.folder / file.path) for one in self.staged for file in one.files)
+        return Mount(self.columns.staged, files, sum(one.rows for one in self.staged))
+
+
+def check_file(folder: Path, file: DataFile, schema: pa.Schema) -> None:
+    """Protocol 6: sees that a staged file is whole and holds the columns that the table expects.
+
+    Raises:
+        DataError: it does not.
+        Conflict: it is not there any more.
+    """
+    check_presence(folder, file)
+    footer = pq.read_metadata(folder / file.path)
+    found = footer.schema.to_arrow_schema()
+    if footer.num_rows != file.rows or not found.equals(schema, check_metadata=False):
+        raise DataError(
+            f"the staged file {file.path} does not hold what the table expects: {_difference(found, schema)}",
+            hint="stage the rows through Load.stage",
+        )
+
+
+def check_presence(folder: Path, file: DataFile) -> None:
+    """Sees that a staged file lies there, whole.
+
+    Raises:
+        Conflict: somebody took it away.
+        DataError: it has another size than when it was staged.
+    """
+    try:
+        size_bytes = os.path.getsize(folder / file.path)
+    except FileNotFoundError as error:
+        raise Conflict(
+            f"the staged file {file.path} was deleted before the commit",
+            hint="run again; vacuum the table only with a retention longer than the longest load",
+        ) from error
+    if size_bytes != file.size_bytes:
+        raise DataError(f"the staged file {file.path} has {size_bytes} bytes instead of {file.size_bytes}")
+
+
+def _difference(found: pa.Schema, wanted: pa.Schema) -> str:
+    there = {column.name: column.type for column in found}
+    lines = [
+        f"{column.name} is {there.get(column.name, 'missing')}, not {column.type}"
+        for column in wanted
+        if there.get(column.name) != column.type
+    ]
+    return "; ".join(lines) or "another number of rows or columns"

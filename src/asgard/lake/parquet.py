@@ -1,0 +1,201 @@
+"""Writes rows to Parquet files: bounded row groups, rolling files, figures for the log, durable at the end.
+
+Encodings: DELTA_BINARY_PACKED for integers, dates and timestamps; a dictionary where the first row group
+shows that values repeat; zstd level 1. docs/decisions/0021-parquet.md has the figures. Field ids come from
+the schema.
+
+Reference: https://parquet.apache.org/docs/file-format/
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyarrow.types as t
+
+from asgard.core.budget import MEBIBYTE
+from asgard.core.table import DataFile
+from asgard.lake.disk import sync_folder
+from asgard.lake.schemas import for_parquet
+from asgard.lake.statistics import FileStatistics
+
+SAMPLE_ROWS = 8192
+MOST_DISTINCT = 0.5
+"""A dictionary pays below this share of distinct values in the sample."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large things get.
+
+    Attributes:
+        row_group_bytes: Arrow bytes of a row group; a writer holds about twice that (Promise 5).
+        row_group_rows: rows of a row group at most.
+        file_bytes: a file is closed once it is larger.
+    """
+
+    row_group_bytes: int = 32 * MEBIBYTE
+    row_group_rows: int = 1 << 20
+    file_bytes: int = 128 * MEBIBYTE
+
+
+class ParquetFiles:
+    """Writes one stream of rows to as many files as it takes. Used by one thread.
+
+    Args:
+        folder: the table's folder; it exists.
+        new_name: gives a name that no file has.
+        schema: of the rows; field metadata holds the ids.
+        limits: sizes.
+    """
+
+    def __init__(
+        self, folder: Path, new_name: Callable[[], str], schema: pa.Schema, limits: Limits | None = None
+    ) -> None:
+        self._folder = folder
+        self._new_name = new_name
+        self._schema = for_parquet(schema)
+        self._limits = limits or Limits()
+        self._floats = [field.name for field in schema if t.is_floating(field.type)]
+        self._encodings: dict[str, Any] | None = None
+        self._file: _OpenFile | None = None
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_bytes = 0
+        self._waiting_rows = 0
+        self._done: list[DataFile] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Takes rows in; whole row groups go to the disk.
+
+        Raises:
+            OSError: the disk did not take them.
+        """
+        for part in self._parts(batch):
+            if self._waiting_rows + part.num_rows > self._limits.row_group_rows:
+                self._flush()
+            self._waiting.append(part)
+            self._waiting_bytes += part.nbytes
+            self._waiting_rows += part.num_rows
+            if self._waiting_bytes >= self._limits.row_group_bytes:
+                self._flush()
+
+    def finish(self) -> tuple[DataFile, ...]:
+        """Writes what is left and makes all files durable. Protocol 6: file and folder."""
+        self._flush()
+        self._close_file()
+        if self._done:
+            sync_folder(self._folder)
+        return tuple(self._done)
+
+    def abandon(self) -> None:
+        """Deletes everything that was written."""
+        if self._file is not None:
+            self._file.abandon()
+            self._file = None
+        for file in self._done:
+            with suppress(FileNotFoundError):
+                (self._folder / file.path).unlink()
+        self._done.clear()
+        self._waiting.clear()
+
+    def _parts(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The batch in parts of a row group at most."""
+        fitting = self._limits.row_group_rows
+        if batch.nbytes > self._limits.row_group_bytes:
+            fitting = min(fitting, max(1, batch.num_rows * self._limits.row_group_bytes // batch.nbytes))
+        for start in range(0, batch.num_rows, fitting):
+            yield batch.slice(start, fitting)
+
+    def _flush(self) -> None:
+        if not self._waiting_rows:
+            return
+        rows = pa.Table.from_batches(self._waiting).cast(self._schema)
+        self._waiting, self._waiting_bytes, self._waiting_rows = [], 0, 0
+        if self._encodings is None:
+            self._encodings = encodings(rows)
+        if self._file is None:
+            self._file = _OpenFile(self._folder / self._new_name(), self._schema, self._encodings)
+        self._file.write(rows, self._floats)
+        if self._file.size_bytes >= self._limits.file_bytes:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            self._done.append(file.close())
+
+
+class _OpenFile:
+    def __init__(self, path: Path, schema: pa.Schema, how: dict[str, Any]) -> None:
+        self._path = path
+        self._schema = schema
+        self._with_nan: set[str] = set()
+        self._sink = path.open("xb")
+        try:
+            self._writer = pq.ParquetWriter(
+                self._sink,
+                schema,
+                compression="zstd",
+                compression_level=1,
+                store_schema=False,  # the canonical types need no second description
+                **how,
+            )
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def size_bytes(self) -> int:
+        return self._sink.tell()
+
+    def write(self, rows: pa.Table, floats: Iterable[str]) -> None:
+        for name in floats:
+            if name not in self._with_nan and pc.any(pc.is_nan(rows.column(name))).as_py():
+                self._with_nan.add(name)
+        self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
+
+    def close(self) -> DataFile:
+        self._writer.close()
+        footer = self._writer.writer.metadata
+        self._sink.flush()
+        os.fsync(self._sink.fileno())
+        size_bytes = self._sink.tell()
+        self._sink.close()
+        figures = FileStatistics(self._schema, self._with_nan)
+        figures.add(footer.row_group(index) for index in range(footer.num_row_groups))
+        return DataFile(self._path.name, figures.rows, size_bytes, figures.to_json())
+
+    def abandon(self) -> None:
+        self._sink.close()
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+
+
+def encodings(sample: pa.Table) -> dict[str, Any]:
+    """How each column is best written, judged by its first rows."""
+    packed = {field.name: "DELTA_BINARY_PACKED" for field in sample.schema if _is_countable(field.type)}
+    repeating = [
+        field.name
+        for field in sample.schema
+        if field.name not in packed and not t.is_nested(field.type) and _repeats(sample.column(field.name))
+    ]
+    return {"use_dictionary": repeating or False, "column_encoding": packed or None}
+
+
+def _is_countable(type_: pa.DataType) -> bool:
+    return bool(t.is_integer(type_) or t.is_date(type_) or t.is_timestamp(type_))
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    if t.is_boolean(column.type):
+        return False
+    sample = column.slice(0, SAMPLE_ROWS)
+    return bool(pc.count_distinct(sample).as_py() <= len(sample) * MOST_DISTINCT)

@@ -1,0 +1,172 @@
+"""Position records: what each committed integer means, and the epochs that the integers count in.
+
+The table's log holds one integer per stream and epoch (a Delta `txn` action, committed with the data). Beside
+the log, `_asgard/positions/<stream>/<integer>.json` says what position that integer stands for. A record is
+written before the commit and never changed; only the committed integer chooses one. Integers grow with time
+and are sparse, so that a crash never occupies the next one, and an integer is never used twice.
+
+Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from asgard.core.errors import PositionLost
+from asgard.core.position import Position
+from asgard.lake.disk import put_if_absent
+
+FORMAT = 1
+RESYNC_HINT = "asgard resync reads the stream anew; asgard resync --accept trusts the table as it is"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a committed integer means.
+
+    Attributes:
+        number: the integer.
+        position: how far the stream was read; None before the first load, or when it begins anew.
+        prev: the integer that was current before; None when there was none.
+        base: the table's version that the commit was worked out on, or an older one.
+        files: prefix of the names of the data files that came with it.
+        quarantined: rows that were set aside with it.
+        anew: the next load replaces every row of the table, whatever its mode (resync).
+    """
+
+    number: int
+    position: Position | None
+    prev: int | None
+    base: int
+    files: str = ""
+    quarantined: int = 0
+    anew: bool = False
+
+    def to_bytes(self) -> bytes:
+        """The record as it is stored."""
+        document = {
+            "format": FORMAT,
+            "position": self.position.to_json() if self.position else None,
+            "prev": self.prev,
+            "base": self.base,
+            "files": self.files,
+            "quarantined": self.quarantined,
+            "anew": self.anew,
+        }
+        return json.dumps(document, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_bytes(cls, number: int, content: bytes) -> Record:
+        """Reads a stored record.
+
+        Raises:
+            PositionLost: it is damaged, or of a newer format.
+        """
+        try:
+            document = json.loads(content)
+            if document["format"] != FORMAT:
+                raise PositionLost(
+                    f"position record {number} has format {document['format']!r}, not {FORMAT}",
+                    hint="run the version of Asgard that wrote it, or a newer one",
+                )
+            position = document["position"]
+            return cls(
+                number,
+                None if position is None else Position.from_json(position),
+                document["prev"],
+                document["base"],
+                document["files"],
+                document["quarantined"],
+                document["anew"],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise PositionLost(f"position record {number} is damaged: {error!r}", hint=RESYNC_HINT) from error
+
+
+class Positions:
+    """The records and epochs of one stream in one table.
+
+    Args:
+        folder: the table's `_asgard` folder.
+        stream: id of the stream.
+    """
+
+    def __init__(self, folder: Path, stream: str) -> None:
+        slug = re.sub(r"[^a-z0-9]+", "-", stream.lower()).strip("-")[:60]
+        name = f"{slug}-{hashlib.sha256(stream.encode()).hexdigest()[:12]}"
+        self.stream = stream
+        self._records = folder / "positions" / name
+        self._epochs = folder / "epochs" / name
+
+    def read(self, number: int) -> Record:
+        """The record of a committed integer.
+
+        Raises:
+            PositionLost: it is missing or damaged.
+        """
+        try:
+            content = (self._records / f"{number}.json").read_bytes()
+        except FileNotFoundError as error:
+            raise PositionLost(
+                f"the table says position {number}, and there is no record of it", hint=RESYNC_HINT
+            ) from error
+        return Record.from_bytes(number, content)
+
+    def put(self, record: Record) -> bool:
+        """Writes a record, durably. Protocol 7: put-if-absent; False when the integer was used before."""
+        return put_if_absent(self._records / f"{record.number}.json", record.to_bytes())
+
+    def numbers(self) -> list[int]:
+        """The integers that have a record, committed or not, ascending."""
+        if not self._records.is_dir():
+            return []
+        return sorted(int(path.stem) for path in self._records.glob("[0-9]*.json"))
+
+    def epochs(self) -> list[int]:
+        """The epochs that were ever begun, ascending; 0 always was."""
+        begun = (int(path.stem) for path in self._epochs.glob("[0-9]*.json")) if self._epochs.is_dir() else ()
+        return sorted({0, *begun})
+
+    def new_epoch(self, why: str) -> int:
+        """Gives the next epoch a name, durably. It counts from the commit that first uses it."""
+        epoch = self.epochs()[-1]
+        document = {"format": FORMAT, "stream": self.stream, "why": why}
+        content = json.dumps(document, ensure_ascii=False).encode()
+        while True:
+            epoch += 1
+            if put_if_absent(self._epochs / f"{epoch}.json", content):
+                return epoch
+
+    def prune(self, older_than_seconds: float, keep: Iterable[int | None]) -> int:
+        """Protocol 15: deletes records that no retained version of the table can choose any more.
+
+        Args:
+            older_than_seconds: the log's retention.
+            keep: integers whose records stay whatever their age: the current one and what it leads to.
+
+        Returns:
+            How many records were deleted.
+        """
+        kept = set(keep)
+        newest = max((number for number in kept if number is not None), default=0)
+        limit = min(_now_number(older_than_seconds), newest)
+        old = [number for number in self.numbers() if number < limit and number not in kept]
+        for number in old:
+            (self._records / f"{number}.json").unlink(missing_ok=True)
+        return len(old)
+
+
+def next_number(current: int | None) -> int:
+    """Protocol 7: the instant in microseconds, then eight random bits; above the current integer."""
+    return max((current or 0) + 1, _now_number() | random.getrandbits(8))
+
+
+def _now_number(seconds_ago: float = 0.0) -> int:
+    return (time.time_ns() // 1_000 - int(seconds_ago * 1e6)) << 8

@@ -1,0 +1,179 @@
+"""The quarantine twin: rows that a load set aside, in a Delta table below the main one.
+
+It lies at `_asgard/quarantine/<generation>` and has the table's columns and `_asgard_reason`. Its files are
+partitioned by stream and by the integer of their load; they are committed before the table's own commit
+(protocol, line 8) and seen only when that integer was committed there. A new generation begins when a column
+changes its type.
+
+Reference: docs/decisions/0020-exactly-once-on-delta.md
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Field, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction, RemoveAction
+
+from asgard.core.errors import Bug
+from asgard.core.table import DataFile, Mount
+from asgard.lake.commits import MARK, sync_log
+from asgard.lake.schemas import to_delta
+from asgard.lake.snapshot import Snapshot
+
+REASON = "_asgard_reason"
+STREAM = "_asgard_stream"
+LOAD = "_asgard_load"
+MOST_ATTEMPTS = 20
+
+Visible = Callable[[str, int], bool]
+"""Whether the table committed this integer of this stream."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """Files of one load in one generation: what was set aside together."""
+
+    stream: str
+    number: int
+    paths: tuple[str, ...]
+    rows: int
+
+
+class Quarantine:
+    """The generations of a table's twin.
+
+    Args:
+        folder: the table's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder / "_asgard" / "quarantine"
+
+    def place_for(self, schema: pa.Schema) -> Path:
+        """The folder where rows of the schema are to be staged: of the newest generation that takes them."""
+        generations = self._generations()
+        if not generations:
+            return self._root / "1"
+        newest = generations[-1]
+        snapshot = Snapshot.open(newest)
+        if snapshot is None or not _changed(snapshot.schema, schema):
+            return newest
+        return self._root / str(int(newest.name) + 1)
+
+    def commit(
+        self, place: Path, schema: pa.Schema, files: Sequence[DataFile], stream: str, number: int
+    ) -> None:
+        """Protocol 8: commits the files under the integer. Done already, when it has them."""
+        app = f"asgard/quarantine/{stream}"
+        for attempt in range(MOST_ATTEMPTS):
+            handle = self._ready(place, schema)
+            if handle.transaction_version(app) == number:
+                return
+            partition = {STREAM: stream, LOAD: str(number)}
+            adds = [_add(file, partition) for file in files]
+            with suppress(CommitFailedError):
+                _commit(
+                    handle,
+                    adds,
+                    CommitProperties(
+                        custom_metadata={MARK: "1", "asgard.load": str(number)},
+                        app_transactions=[Transaction(app, number)],
+                        max_commit_retries=0,
+                    ),
+                )
+                sync_log(place, handle.version() + 1)
+                return
+            time.sleep(0.01 * 2 ** min(attempt, 6))
+        raise Bug(f"the quarantine could not be committed in {MOST_ATTEMPTS} attempts")
+
+    def forget(self, wrong: Callable[[str, int], bool]) -> None:
+        """Takes sets out that no commit of the table can choose any more."""
+        for place in self._generations():
+            for attempt in range(MOST_ATTEMPTS):
+                snapshot = Snapshot.open(place)
+                lost = [one for one in _sets(snapshot) if wrong(one.stream, one.number)] if snapshot else []
+                if snapshot is None or not lost:
+                    break
+                with suppress(CommitFailedError):
+                    _commit(
+                        snapshot.handle,
+                        [action for one in lost for action in _removes(one)],
+                        CommitProperties(custom_metadata={MARK: "1"}, max_commit_retries=0),
+                    )
+                    break
+                time.sleep(0.01 * 2 ** min(attempt, 6))
+
+    def mount(self, visible: Visible) -> Mount | None:
+        """The rows of committed loads, of the newest generation that has some; None when there are none."""
+        for place in reversed(self._generations()):
+            snapshot = Snapshot.open(place)
+            shown = [one for one in _sets(snapshot) if visible(one.stream, one.number)] if snapshot else []
+            if snapshot is None or not shown:
+                continue
+            schema = pa.schema([field for field in snapshot.schema if field.name not in (STREAM, LOAD)])
+            files = tuple(snapshot.absolute(path) for one in shown for path in one.paths)
+            return Mount(schema, files, sum(one.rows for one in shown))
+        return None
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever set aside."""
+        return bool(self._generations())
+
+    def _generations(self) -> list[Path]:
+        if not self._root.is_dir():
+            return []
+        return sorted((p for p in self._root.iterdir() if p.name.isdigit()), key=lambda path: int(path.name))
+
+    def _ready(self, place: Path, schema: pa.Schema) -> DeltaTable:
+        """The twin with at least these columns, made or widened when it is not."""
+        snapshot = Snapshot.open(place)
+        if snapshot is None:
+            whole = pa.schema([*schema, pa.field(STREAM, pa.string()), pa.field(LOAD, pa.int64())])
+            return DeltaTable.create(place, to_delta(whole), mode="ignore", partition_by=[STREAM, LOAD])
+        new = [field for field in schema if field.name not in snapshot.schema.names]
+        if new:
+            columns: list[Field] = list(to_delta(pa.schema(new)).fields)
+            snapshot.handle.alter.add_columns(columns)
+            return DeltaTable(place)
+        return snapshot.handle
+
+
+def _commit(
+    handle: DeltaTable, actions: Sequence[AddAction | RemoveAction], properties: CommitProperties
+) -> None:
+    handle.create_write_transaction(
+        list(actions), "append", handle.schema(), partition_by=[STREAM, LOAD], commit_properties=properties
+    )
+
+
+def _changed(there: pa.Schema, comes: pa.Schema) -> bool:
+    return any(field.name in there.names and there.field(field.name).type != field.type for field in comes)
+
+
+def _sets(snapshot: Snapshot) -> Iterator[Set]:
+    """What was set aside, load by load."""
+    adds = pa.table(snapshot.handle.get_add_actions(flatten=True))
+    found: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for row in adds.select(["path", "num_records", f"partition.{STREAM}", f"partition.{LOAD}"]).to_pylist():
+        key = (row[f"partition.{STREAM}"], int(row[f"partition.{LOAD}"]))
+        found.setdefault(key, []).append((row["path"], row["num_records"]))
+    for (stream, number), files in found.items():
+        yield Set(stream, number, tuple(path for path, _ in files), sum(rows for _, rows in files))
+
+
+def _add(file: DataFile, partition: dict[str, str]) -> AddAction:
+    return AddAction(file.path, file.size_bytes, partition, int(time.time() * 1000), True, file.stats)
+
+
+def _removes(one: Set) -> list[RemoveAction]:
+    partition: dict[str, str | None] = {STREAM: one.stream, LOAD: str(one.number)}
+    now = int(time.time() * 1000)
+    return [RemoveAction(path, True, now, partition_values=partition) for path in one.paths]

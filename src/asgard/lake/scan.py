@@ -1,0 +1,64 @@
+"""Streams rows of a snapshot: plain files by Arrow, predicates by DuckDB, the rest by Delta's reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from asgard.core.errors import QueryError
+from asgard.lake.merge import Places, rows_without
+from asgard.lake.snapshot import Snapshot
+from asgard.transport import duck
+
+BATCH_ROWS = 1 << 16
+
+
+def scan(snapshot: Snapshot, columns: list[str] | None, where: str | None) -> pa.RecordBatchReader:
+    """The rows, in no order.
+
+    Args:
+        snapshot: which version.
+        columns: which columns, in this order; None for all.
+        where: a predicate in DuckDB's SQL; None for all rows.
+
+    Raises:
+        QueryError: a column that is not there, or a predicate that is no predicate.
+    """
+    wanted = snapshot.schema.names if columns is None else columns
+    strange = [name for name in wanted if name not in snapshot.schema.names]
+    if strange:
+        raise QueryError(
+            f"the table has no column {', '.join(strange)}", hint=f"it has {', '.join(snapshot.schema.names)}"
+        )
+    schema = pa.schema([snapshot.schema.field(name) for name in wanted])
+    if where is None:
+        return pa.RecordBatchReader.from_batches(schema, _plain(snapshot, schema))
+    return pa.RecordBatchReader.from_batches(schema, _filtered(snapshot, schema, where))
+
+
+def _plain(snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    mount = snapshot.mount()
+    if mount.reader is not None:
+        yield from snapshot.reader(schema.names)
+    else:
+        yield from rows_without(mount.files, Places(), schema)
+
+
+def _filtered(snapshot: Snapshot, schema: pa.Schema, where: str) -> Iterator[pa.RecordBatch]:
+    connection = duck.connect()
+    try:
+        with duck.translated():
+            mount = snapshot.mount()
+            if mount.reader is not None:
+                source = connection.from_arrow(mount.reader())
+            elif mount.files:
+                source = connection.read_parquet(list(mount.files), union_by_name=True)
+            else:
+                source = connection.from_arrow(schema.empty_table())
+            names = ", ".join(duck.identifier(name) for name in schema.names)
+            stream = source.filter(where).project(names).to_arrow_reader(BATCH_ROWS)
+            for batch in stream:
+                yield batch.cast(schema)
+    finally:
+        connection.close()
