@@ -1,0 +1,52 @@
+"""All checks of a load on staged files, before anything is visible (Promise 4).
+
+Checks of rows look at the rows of this load. Those of the whole table (unique, no_duplicates, row_count,
+fresh) look at the table as it would be, old and new rows together; of these, unique and no_duplicates answer
+for the keys that this load brings, so that a load pays for itself and not for what was there before.
+
+>>> from datetime import UTC, datetime
+>>> from asgard.core.stream import Mode
+>>> AuditContext(Mode.REPLACE, None, datetime(2026, 1, 1, tzinfo=UTC), resolve={}.get).previous_rows is None
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from asgard.core.check import Check, Verdict
+from asgard.core.engine import Engine
+from asgard.core.table import Mount
+from asgard.quality.measure import measured
+from asgard.quality.tables import AuditContext, attach
+from asgard.quality.verdict import judged
+
+__all__ = ["AuditContext", "audit"]
+
+
+def audit(
+    engine: Engine,
+    checks: Sequence[Check],
+    fresh: Mount,
+    whole: Callable[[], Mount],
+    context: AuditContext,
+) -> Verdict:
+    """Answers every check, those that failed and those that passed, in their order.
+
+    Args:
+        engine: runs DuckDB's SQL; names that begin with `_asgard_` are attached to it.
+        checks: about columns of `fresh`.
+        fresh: the rows of this load.
+        whole: gives the table as it would be; called only when a check asks.
+        context: what else is known about the load.
+
+    Raises:
+        ConfigError: a check does not fit the table: a column or a table is not there, or a value is of
+            another type than its column.
+        DataError: an expression cannot be calculated for a row.
+    """
+    if not checks:
+        return Verdict()
+    tables = attach(engine, checks, fresh, whole, context)
+    figures = measured(engine, checks, tables)
+    return Verdict(tuple(judged(c, f, context) for c, f in zip(checks, figures, strict=True)))

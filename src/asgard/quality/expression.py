@@ -1,0 +1,60 @@
+"""A SQL expression that a user wrote as a check: one that speaks of a single row and of nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import sqlglot
+from sqlglot import exp
+
+REFUSED = (
+    (exp.Query, "a subquery"),
+    (exp.Window, "a window function"),
+    (exp.AggFunc, "an aggregate"),
+    (exp.Star, "a star"),
+    (exp.Alias, "an alias"),
+    (exp.Placeholder, "a placeholder"),
+    (exp.Parameter, "a parameter"),
+)
+"""What would make it more than a statement about one row."""
+
+
+def fault_of(sql: str) -> str:
+    """What is wrong with it as a check, empty when nothing is.
+
+    >>> fault_of("amount >= tax"), fault_of("amount >= (SELECT 1)")
+    ('', 'must speak of one row alone, this has a subquery: (SELECT 1)')
+    """
+    try:
+        statements = [part for part in sqlglot.parse(sql, dialect="duckdb") if part is not None]
+    except sqlglot.errors.SqlglotError as error:
+        return f"is no SQL expression: {_place(error)}"
+    if len(statements) != 1:
+        return f"must be one SQL expression, this is {len(statements)}"
+    (found,) = statements
+    if not isinstance(found, exp.Condition | exp.Query):
+        return f"must be a SQL expression that is true or false, this is {found.key.upper()}"
+    for node in found.walk():
+        for kind, name in REFUSED:
+            if isinstance(node, kind):
+                return f"must speak of one row alone, this has {name}: {node.sql('duckdb')}"
+    if isinstance(found, exp.Literal):
+        return "must be true or false, this is a value"
+    return ""
+
+
+def _place(error: sqlglot.errors.SqlglotError) -> str:
+    known = getattr(error, "errors", None) or [{}]
+    first = known[0]
+    if not first.get("description"):
+        return str(error).splitlines()[0]
+    what = re.sub(r"Required keyword: '\w+' missing.*", "something is missing", str(first["description"]))
+    return f"{what} (line {first.get('line')}, column {first.get('col')})"
+
+
+def columns_of(sql: str) -> tuple[str, ...]:
+    """The columns that it names, each once, in their order; parameters of lambdas are none."""
+    found = sqlglot.parse_one(sql, dialect="duckdb")
+    own = {name.name for part in found.find_all(exp.Lambda) for name in part.expressions}
+    names = [column.name for column in found.find_all(exp.Column, bfs=False) if column.name not in own]
+    return tuple(dict.fromkeys(names))
