@@ -136,8 +136,13 @@ def load_project(
         models_folder=files.folder / keys.models,
         state_folder=files.folder / keys.state,
         memory_bytes=keys.memory,
-        parallel=keys.parallel or min(os.cpu_count() or 1, 4),
+        parallel=keys.parallel or default_parallel(),
     )
+
+
+def default_parallel() -> int:
+    """The processors, at most 4: more splits than that load the source, not the lake."""
+    return min(os.cpu_count() or 1, 4)
 
 
 def _sources(node: Node | None, folder: Path, mistakes: Mistakes) -> dict[str, SourceSpec]:

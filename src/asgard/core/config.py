@@ -29,7 +29,7 @@ def _anchored(path: str, info: ValidationInfo) -> str:
 
 
 LocalPath = Annotated[
-    str, AfterValidator(_anchored), WithJsonSchema({"type": "string", "format": "uri-reference"})
+    str, AfterValidator(_anchored), WithJsonSchema({"type": "string", "format": "path"})
 ]
 """A file or folder of this machine: what is relative begins at the file that it is written in (asgard.yml),
 and at the process's folder where there is none."""
