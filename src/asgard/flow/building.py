@@ -67,7 +67,7 @@ def build(building: Building, setting: Setting, *, rebuild: bool = False) -> Out
     outcome = Outcome(setting.step)
     started = setting.clock.monotonic()
     try:
-        position = (building.table.position(STREAM) if building.table.exists() else None) or Position()
+        position = building.table.position(STREAM) or Position()
         if position.token == building.token and not rebuild:
             outcome.status = Status.UNCHANGED
             return outcome

@@ -68,7 +68,7 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
     selection, table = pipeline.selection, pipeline.table
     stream = selection.stream
     first_load = not table.exists()
-    position = (None if first_load else table.position(stream.id)) or Position()
+    position = table.position(stream.id) or Position()
     goes_on = not pipeline.anew and (selection.cursor is not None or position.half_read)
     if not goes_on:
         position = Position(epoch=position.epoch)
@@ -78,7 +78,7 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
         for warning in plan.warnings:
             outcome.warnings.append(warning)
             setting.tell(Kind.WARNING, {"what": warning})
-        names = lake_names(stream.schema.names, _known_names(table))
+        names = lake_names(stream.schema.names, known_names(table))
         landing = Landing.of(stream.schema, names, setting.run, planned_at)
         tally = Tally(len(plan.splits), outcome.rows_read, outcome.bytes_read)
         request = _request(pipeline, landing, setting, first_load)
@@ -106,7 +106,7 @@ def _tell_evolution(load: Load, setting: Setting, outcome: Outcome) -> None:
 
 
 def _standard(pipeline: Pipeline, landing: Landing) -> Standard:
-    checks = tuple(_in_lake_names(check, landing.names) for check in pipeline.checks)
+    checks = tuple(in_lake_names(check, landing.names) for check in pipeline.checks)
     previous = pipeline.table.mount().rows if checks and pipeline.table.exists() else None
     return Standard(checks, pipeline.selection.mode, previous)
 
@@ -153,7 +153,8 @@ def _request(pipeline: Pipeline, landing: Landing, setting: Setting, first_load:
     )
 
 
-def _known_names(table: Table) -> Mapping[str, str]:
+def known_names(table: Table) -> Mapping[str, str]:
+    """Source column to lake column, as the table has them; empty for a table that does not exist."""
     if not table.exists():
         return {}
     known = {}
@@ -164,5 +165,6 @@ def _known_names(table: Table) -> Mapping[str, str]:
     return known
 
 
-def _in_lake_names(check: Check, names: Mapping[str, str]) -> Check:
+def in_lake_names(check: Check, names: Mapping[str, str]) -> Check:
+    """A check that may name columns as the source does, about the lake's columns."""
     return replace(check, columns=tuple(names.get(column, column) for column in check.columns))
