@@ -8,14 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-
-def console(*, stderr: bool = False) -> Console:
-    """A console that is plain when nobody looks."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=not sys.stdout.isatty())
+PLAIN_WIDTH = 200
+"""Columns of a table that goes into a file or a pipe."""
 
 
 def print_json(value: Any) -> None:
@@ -27,12 +22,16 @@ def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", right: Sequence[str] = ()
 ) -> None:
     """A table for people; None shows as a blank, numbers with thousands separators."""
+    from rich.console import Console  # takes longer to import than most commands to answer
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell_text(value)) for value in row))
-    console().print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(table)
 
 
 def cell_text(value: Any, limit: int = 60) -> str:
