@@ -19,14 +19,26 @@ from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.types as t
 
-from asgard.core.errors import QueryError
+from asgard.core.errors import DataError, QueryError
 from asgard.core.table import Mount, TableName
 from asgard.transport import duck
 
 BATCH_ROWS = 8192
 """Small, because the width of a row is not known before it is there (Promise 5). To stream 10 M whole rows
 takes a tenth more CPU time than in batches of 100,000; aggregates do not notice."""
+
+SQL_TYPES = {
+    **{"bool": "BOOLEAN", "int8": "TINYINT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT"},
+    **{"uint8": "UTINYINT", "uint16": "USMALLINT", "uint32": "UINTEGER", "uint64": "UBIGINT"},
+    **{"halffloat": "FLOAT", "float": "FLOAT", "double": "DOUBLE", "null": "INTEGER"},
+    **{"date32[day]": "DATE", "date64[ms]": "DATE", "month_day_nano_interval": "INTERVAL"},
+    **dict.fromkeys(("time32[s]", "time32[ms]", "time64[us]", "time64[ns]"), "TIME"),
+    **dict.fromkeys(("string", "large_string", "string_view"), "VARCHAR"),
+    **dict.fromkeys(("binary", "large_binary", "binary_view"), "BLOB"),
+}
+"""The Arrow types without parameters."""
 
 
 class DuckDBEngine:
@@ -166,7 +178,7 @@ class _Attached:
             reader = f"_asgard_reader_{number}"
             connection.register(reader, _Reopened(self.mount))
             return f"SELECT * FROM temp.main.{reader}"
-        types = _types(connection, self.mount.schema)
+        types = {field.name: _sql_type(field.type) for field in self.mount.schema}
         if not self.mount.files:
             columns = ", ".join(f"NULL::{kind} AS {duck.identifier(name)}" for name, kind in types.items())
             return f"SELECT {columns} WHERE false"
@@ -197,13 +209,28 @@ def _column(name: str, kind: str) -> str:
     return f"{name}: {{name: {name}, type: {kind}, default_value: NULL}}"
 
 
-def _types(connection: duck.Connection, schema: pa.Schema) -> dict[str, str]:
-    """Column to SQL type, as DuckDB itself understands the Arrow type."""
-    connection.register("_asgard_types", schema.empty_table())
-    try:
-        return {row[0]: row[1] for row in connection.execute("DESCRIBE _asgard_types").fetchall()}
-    finally:
-        connection.unregister("_asgard_types")
+def _sql_type(kind: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type. To ask DuckDB itself would import pandas, where that is installed."""
+    if t.is_decimal(kind):
+        return f"DECIMAL({kind.precision}, {kind.scale})"
+    if t.is_timestamp(kind):
+        units = {"s": "_S", "ms": "_MS", "us": "", "ns": "_NS"}
+        return "TIMESTAMP WITH TIME ZONE" if kind.tz else f"TIMESTAMP{units[kind.unit]}"
+    if t.is_map(kind):
+        return f"MAP({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
+    if t.is_struct(kind):
+        return f"STRUCT({', '.join(f'{duck.identifier(f.name)} {_sql_type(f.type)}' for f in kind)})"
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_list_view(kind) or t.is_fixed_size_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if t.is_fixed_size_binary(kind):
+        return "BLOB"
+    if t.is_dictionary(kind) or t.is_run_end_encoded(kind):
+        return _sql_type(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return _sql_type(kind.storage_type)
+    if str(kind) not in SQL_TYPES:
+        raise DataError(f"DuckDB has no type for Arrow's {kind}", hint="cast the column to another type")
+    return SQL_TYPES[str(kind)]
 
 
 def _pattern(file: str) -> str:

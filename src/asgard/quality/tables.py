@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from asgard.core.check import Check
 from asgard.core.engine import Engine
+from asgard.core.names import EXTRACTED_AT, RESERVED_PREFIX
 from asgard.core.stream import Mode
 from asgard.core.table import Mount, TableName
 from asgard.quality.predicates import columns_of, identifier
@@ -82,7 +83,7 @@ class Tables:
 
 def is_own(column: str) -> bool:
     """True for the columns that Asgard adds to what it loads: they differ between equal rows."""
-    return column == "extracted_at" or column.startswith("_asgard_")
+    return column == EXTRACTED_AT or column.startswith(RESERVED_PREFIX)
 
 
 def attach(
