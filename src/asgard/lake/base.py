@@ -64,13 +64,21 @@ class Base:
             return cls(None, Standing(epoch), request.mode is Mode.REPLACE)
         snapshot.check_writable()
         standing = ledger.standing(snapshot, request.stream)
-        replaces = request.mode is Mode.REPLACE or standing.anew
+        unborn = snapshot.is_ours and snapshot.version == 0  # a first load was killed: nothing is in it
+        replaces = request.mode is Mode.REPLACE or standing.anew or unborn
         return cls(snapshot, standing, replaces, snapshot.log_identity())
 
     @property
     def version(self) -> int:
         """The pinned version; -1 before the first."""
         return -1 if self.snapshot is None else self.snapshot.version
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the data files that the load keeps or merges with."""
+        if self.snapshot is None or self.replaces:
+            return 0
+        return sum(file.size_bytes for file in self.snapshot.files())
 
     def columns(self, folder: Path, request: LoadRequest) -> Columns:
         """Protocol 5: what becomes of the columns.

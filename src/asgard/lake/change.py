@@ -49,6 +49,12 @@ class Change:
         return before - sum(count for count in gone if count) + rows
 
     @property
+    def rewritten(self) -> tuple[str, ...]:
+        """Names of the files that were written to prepare the change, beside those that were staged."""
+        staged = {file.path for one in self.staged for file in one.files}
+        return tuple(file.path for file in self.adds if file.path not in staged)
+
+    @property
     def rows_added(self) -> int:
         """Rows that came; rows that a merge only wrote again did not."""
         rows = sum(file.rows for file in self.adds)

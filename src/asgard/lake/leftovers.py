@@ -139,14 +139,15 @@ def _sweep_one(folder: Path, path: Path, descriptor: int, foreign_seconds: float
     if not from_here and time.time() - path.stat().st_mtime < foreign_seconds:
         return []
     prefix = f"{PREFIX}{path.stem}-"
-    swept = _delete_uncommitted(folder, prefix, document.get("version", -1))
+    swept = delete_uncommitted(folder, prefix, document.get("version", -1))
     for twin in (folder / "_asgard").glob("quarantine/*/"):
-        swept += _delete_uncommitted(twin, prefix, -1)
+        swept += delete_uncommitted(twin, prefix, -1)
     path.unlink(missing_ok=True)
     return swept
 
 
-def _delete_uncommitted(folder: Path, prefix: str, since: int) -> list[str]:
+def delete_uncommitted(folder: Path, prefix: str, since: int) -> list[str]:
+    """Deletes a load's files that no commit after the version names; their names."""
     files = list(folder.glob(f"{prefix}*.parquet"))
     committed = committed_files(folder, prefix, since) if files else set()
     if committed is None:

@@ -6,28 +6,28 @@ instant neither loses nor repeats is `lake.publish`'s.
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
 
-from asgard.core.errors import Bug, DataError
+from asgard.core.errors import Bug
 from asgard.core.position import Position
 from asgard.core.stream import Mode
-from asgard.core.table import Commit, DataFile, Evolution, LoadRequest, Prepared, Staged
+from asgard.core.table import Commit, Evolution, LoadRequest, Prepared, Staged
 from asgard.core.types import canonical_batch
-from asgard.lake.base import Base, Columns
+from asgard.lake.base import Base
 from asgard.lake.boundaries import reach
-from asgard.lake.change import Change, check_file
+from asgard.lake.change import Change
 from asgard.lake.disk import make_folder, translated
-from asgard.lake.leftovers import Ticket, announce, committed_files, sweep
-from asgard.lake.merge import KeyIndex, Keys, Places, rows_without
+from asgard.lake.leftovers import Ticket, announce, committed_files, delete_uncommitted, sweep
 from asgard.lake.parquet import Limits, ParquetFiles
+from asgard.lake.prepare import Preparation
 from asgard.lake.publish import Publisher, SetAside
 from asgard.lake.quarantine import REASON, Quarantine
 
@@ -46,7 +46,6 @@ class DeltaLoad:
         self._folder = folder
         self._request = request
         self._where = where
-        self._limits = limits
         self._open = True
         self._published: Change | None = None
         self._tried = False
@@ -57,9 +56,14 @@ class DeltaLoad:
             self._columns = self._base.columns(folder, request)
             self._ticket = announce(folder, self._base.version)
         reach("ticket_written")
+        self._limits = limits
+        if request.mode is Mode.MERGE:
+            self._limits = replace(limits, table_bytes=self._base.size_bytes)
         self._quarantine = Quarantine(folder)
         self._quarantine_place: Path | None = None
         self._lock = threading.Lock()
+        self._preparation = Preparation(folder, request, self._write_rows)
+        self._rewritten: tuple[str, ...] = ()
 
     @property
     def position(self) -> Position | None:
@@ -93,9 +97,11 @@ class DeltaLoad:
         self._delete(self._folder, [file.path for file in staged.files])
 
     def prepare(self, staged: Iterable[Staged]) -> Prepared:
-        """Works out what is added and removed; may be called again with other files."""
+        """Works out what is added and removed. When it is called again, what it gave before is void."""
         with translated(self._where):
-            change = self._prepared(self._base, self._columns, tuple(staged))
+            self._delete(self._folder, self._rewritten)
+            change = self._preparation.change(self._base, self._columns, tuple(staged))
+            self._rewritten = change.rewritten
         reach("prepared")
         return change
 
@@ -107,7 +113,7 @@ class DeltaLoad:
         aside = None
         if quarantined is not None and quarantined.files and self._quarantine_place is not None:
             aside = SetAside(self._quarantine_place, self._quarantine_schema(), quarantined)
-        publisher = Publisher(self._folder, self._request, self._ticket.prefix, self._prepared, aside)
+        publisher = Publisher(self._folder, self._request, self._ticket.prefix, self._preparation, aside)
         with translated(self._where):
             commit, self._published = publisher.publish(prepared, position)
         return commit
@@ -125,14 +131,23 @@ class DeltaLoad:
         if not self._open:
             return
         self._open = False
-        settle(self._folder, self._ticket, self._base.version if self._tried else None)
+        committed: set[str] | None = set()
+        if self._published is not None:
+            committed = {file.path for file in self._published.adds}
+        elif self._tried:
+            # Only the log says what became of an attempt to commit, never the exception (protocol, line 11).
+            committed = committed_files(self._folder, self._ticket.prefix, self._base.version)
+        settle(self._folder, self._ticket, committed)
         reach("settled")
+
+    def _write_rows(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
+        return self._write(self._folder, schema, batches)
 
     def _write(self, folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
         if not self._open:
             raise Bug("the load is closed")
         with translated(self._where):
-            files = ParquetFiles(folder, self._ticket.new_name, schema, self._limits)
+            files = ParquetFiles(folder, self._ticket.new_name, schema, self._limits, self._request.keys)
             try:
                 for batch in batches:
                     if batch.num_rows:
@@ -152,67 +167,16 @@ class DeltaLoad:
             with suppress(FileNotFoundError):
                 (folder / name).unlink()
 
-    def _prepared(self, base: Base, columns: Columns, staged: tuple[Staged, ...]) -> Change:
-        files = tuple(file for one in staged for file in one.files)
-        for file in files:
-            check_file(self._folder, file, columns.staged)
-        request = self._request
-        if request.keys and request.mode in (Mode.MERGE, Mode.APPEND):
-            _check_keys(files, request.keys)
-            return self._keyed(base, columns, staged, files)
-        if base.replaces:
-            gone = base.snapshot.total_rows if base.snapshot else 0
-            return Change(self._folder, base, columns, staged, files, rows_removed=gone)
-        return Change(self._folder, base, columns, staged, files)
 
-    def _keyed(
-        self, base: Base, columns: Columns, staged: tuple[Staged, ...], files: tuple[DataFile, ...]
-    ) -> Change:
-        request = self._request
-        old = base.snapshot is not None and not base.replaces and bool(base.snapshot.files())
-        gone = base.snapshot.total_rows if base.snapshot and base.replaces else 0
-        asks = not request.keys_unique or (old and (request.mode is Mode.MERGE or request.keep_existing))
-        if not files or not asks:
-            return Change(self._folder, base, columns, staged, files, rows_removed=gone)
-        paths = [str(self._folder / file.path) for file in files]
-        with KeyIndex(paths, Keys(request.keys, request.order_by), request.memory_bytes) as index:
-            dropped = Places() if request.keys_unique else index.repeated()
-            matched = Places()
-            if old and base.snapshot is not None:
-                there = base.snapshot.files(index.bounds())
-                by_path = {base.snapshot.absolute(file.path): file for file in there}
-                if request.mode is Mode.MERGE:
-                    matched = index.matched(list(by_path))
-                elif request.keep_existing:
-                    dropped = dropped | index.known(list(by_path))
-        touched = [path for path in paths if path in dropped.rows]
-        kept = tuple(file for file, path in zip(files, paths, strict=True) if path not in dropped.rows)
-        adds = (*kept, *self._without(touched, dropped, columns.staged))
-        if not matched.rows:
-            return Change(self._folder, base, columns, staged, adds, rows_removed=gone)
-        rewritten = [path for path in by_path if path in matched.rows]
-        adds = (*adds, *self._without(rewritten, matched, columns.table))
-        removes = tuple(by_path[path] for path in rewritten)
-        return Change(self._folder, base, columns, staged, adds, removes, matched.count)
-
-    def _without(self, paths: Sequence[str], places: Places, schema: pa.Schema) -> tuple[DataFile, ...]:
-        if not paths:
-            return ()
-        rows = rows_without(paths, places, pa.schema([f.remove_metadata() for f in schema]))
-        return self._write(self._folder, schema, rows).files
-
-
-def settle(folder: Path, ticket: Ticket, tried_on: int | None) -> None:
+def settle(folder: Path, ticket: Ticket, committed: set[str] | None) -> None:
     """Deletes the files of a load that no commit holds, and takes its ticket back.
-
-    After an attempt to commit only the log says which files are in, never the exception (protocol, line 11).
 
     Args:
         folder: the table's folder.
         ticket: of the load.
-        tried_on: the version before the first attempt to commit; None when there was none.
+        committed: names of the load's files that the table holds; None when that is not known: then all stay,
+            for a later sweep.
     """
-    committed = set() if tried_on is None else committed_files(folder, ticket.prefix, tried_on)
     if committed is None:
         ticket.leave()
         return
@@ -221,22 +185,5 @@ def settle(folder: Path, ticket: Ticket, tried_on: int | None) -> None:
             if path.name not in committed:
                 path.unlink(missing_ok=True)
         for twin in (folder / "_asgard" / "quarantine").glob("*/"):
-            mine = list(twin.glob(f"{ticket.prefix}*.parquet"))
-            inside = committed_files(twin, ticket.prefix, -1) if mine and tried_on is not None else set()
-            for path in mine:
-                if inside is not None and path.name not in inside:
-                    path.unlink(missing_ok=True)
+            delete_uncommitted(twin, ticket.prefix, -1)
     ticket.close()
-
-
-def _check_keys(files: Iterable[DataFile], keys: Sequence[str]) -> None:
-    """Raises DataError for nulls in a key: such a row could never be found again."""
-    for file in files:
-        nulls = json.loads(file.stats).get("nullCount", {})
-        empty = [name for name in keys if nulls.get(name)]
-        if empty:
-            raise DataError(
-                f"the key column {empty[0]} is null in {nulls[empty[0]]} of the rows",
-                hint="choose a key that every row has, or filter those rows out",
-                where={"column": empty[0]},
-            )

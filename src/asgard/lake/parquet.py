@@ -1,8 +1,8 @@
 """Writes rows to Parquet files: bounded row groups, rolling files, figures for the log, durable at the end.
 
-Encodings: DELTA_BINARY_PACKED for integers, dates and timestamps; a dictionary where the first row group
-shows that values repeat; zstd level 1. docs/decisions/0021-parquet.md has the figures. Field ids come from
-the schema.
+Encodings: DELTA_BINARY_PACKED for integers, dates, timestamps and decimals of up to 18 digits; a dictionary
+where the first row group shows that values repeat; zstd level 1. Field ids come from the schema. Figures are
+in docs/decisions/0021-parquet.md.
 
 Reference: https://parquet.apache.org/docs/file-format/
 """
@@ -10,7 +10,7 @@ Reference: https://parquet.apache.org/docs/file-format/
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,13 @@ from asgard.core.budget import MEBIBYTE
 from asgard.core.table import DataFile
 from asgard.lake.disk import sync_folder
 from asgard.lake.schemas import for_parquet
-from asgard.lake.statistics import FileStatistics
+from asgard.lake.statistics import MOST_COLUMNS, FileStatistics
 
 SAMPLE_ROWS = 8192
 MOST_DISTINCT = 0.5
 """A dictionary pays below this share of distinct values in the sample."""
+MOST_INTEGER_DIGITS = 18
+"""Decimals of so many digits are stored as integers."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,20 @@ class Limits:
         row_group_bytes: Arrow bytes of a row group; a writer holds about twice that (Promise 5).
         row_group_rows: rows of a row group at most.
         file_bytes: a file is closed once it is larger.
+        table_bytes: for tables whose rows change, how large the table is: a merge writes whole files anew, so
+            they are kept to a thirty-second of the table, 16 MiB at least and `file_bytes` at most.
     """
 
     row_group_bytes: int = 32 * MEBIBYTE
     row_group_rows: int = 1 << 20
     file_bytes: int = 128 * MEBIBYTE
+    table_bytes: int | None = None
+
+    def next_file_bytes(self, written_bytes: int) -> int:
+        """Where the file is closed that comes after so many bytes."""
+        if self.table_bytes is None:
+            return self.file_bytes
+        return min(self.file_bytes, max((self.table_bytes + written_bytes) // 32, 16 * MEBIBYTE))
 
 
 class ParquetFiles:
@@ -55,15 +66,22 @@ class ParquetFiles:
         new_name: gives a name that no file has.
         schema: of the rows; field metadata holds the ids.
         limits: sizes.
+        keys: columns whose figures the log gets, wherever in the schema they stand.
     """
 
     def __init__(
-        self, folder: Path, new_name: Callable[[], str], schema: pa.Schema, limits: Limits | None = None
+        self,
+        folder: Path,
+        new_name: Callable[[], str],
+        schema: pa.Schema,
+        limits: Limits | None = None,
+        keys: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._new_name = new_name
         self._schema = for_parquet(schema)
         self._limits = limits or Limits()
+        self._told = {*schema.names[:MOST_COLUMNS], *keys}
         self._floats = [field.name for field in schema if t.is_floating(field.type)]
         self._encodings: dict[str, Any] | None = None
         self._file: _OpenFile | None = None
@@ -124,13 +142,14 @@ class ParquetFiles:
         if self._file is None:
             self._file = _OpenFile(self._folder / self._new_name(), self._schema, self._encodings)
         self._file.write(rows, self._floats)
-        if self._file.size_bytes >= self._limits.file_bytes:
+        written_bytes = sum(file.size_bytes for file in self._done)
+        if self._file.size_bytes >= self._limits.next_file_bytes(written_bytes):
             self._close_file()
 
     def _close_file(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
-            self._done.append(file.close())
+            self._done.append(file.close(self._told))
 
 
 class _OpenFile:
@@ -146,6 +165,7 @@ class _OpenFile:
                 compression="zstd",
                 compression_level=1,
                 store_schema=False,  # the canonical types need no second description
+                store_decimal_as_integer=True,
                 **how,
             )
         except BaseException:
@@ -162,7 +182,7 @@ class _OpenFile:
                 self._with_nan.add(name)
         self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
 
-    def close(self) -> DataFile:
+    def close(self, told: Collection[str]) -> DataFile:
         self._writer.close()
         footer = self._writer.writer.metadata
         self._sink.flush()
@@ -171,7 +191,7 @@ class _OpenFile:
         self._sink.close()
         figures = FileStatistics(self._schema, self._with_nan)
         figures.add(footer.row_group(index) for index in range(footer.num_row_groups))
-        return DataFile(self._path.name, figures.rows, size_bytes, figures.to_json())
+        return DataFile(self._path.name, figures.rows, size_bytes, figures.to_json(told))
 
     def abandon(self) -> None:
         self._sink.close()
@@ -191,6 +211,8 @@ def encodings(sample: pa.Table) -> dict[str, Any]:
 
 
 def _is_countable(type_: pa.DataType) -> bool:
+    if t.is_decimal(type_):
+        return bool(type_.precision <= MOST_INTEGER_DIGITS)
     return bool(t.is_integer(type_) or t.is_date(type_) or t.is_timestamp(type_))
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from asgard.core.errors import AsgardError, Conflict, PositionLost
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, LoadRequest, Staged
-from asgard.lake.base import Base, Columns
+from asgard.lake.base import Base
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
 from asgard.lake.commits import MARK, checkpoint, entry, sync_log
 from asgard.lake.disk import translated
 from asgard.lake.ledger import Ledger, app_id
 from asgard.lake.positions import Record, next_number
+from asgard.lake.prepare import Preparation
 from asgard.lake.quarantine import Quarantine
 from asgard.lake.schemas import SchemaDocuments, needs_naive_timestamps, to_delta
 from asgard.lake.snapshot import FORMAT_PROPERTY, Snapshot
@@ -54,7 +54,7 @@ class Publisher:
         folder: the table's folder.
         request: what the load is to do.
         prefix: how the names of its files begin.
-        prepare_again: works the same rows out on a newer version.
+        preparation: works the same rows out on a newer version.
         set_aside: what goes to the quarantine; None when nothing does.
     """
 
@@ -63,13 +63,13 @@ class Publisher:
         folder: Path,
         request: LoadRequest,
         prefix: str,
-        prepare_again: Callable[[Base, Columns, tuple[Staged, ...]], Change],
+        preparation: Preparation,
         set_aside: SetAside | None,
     ) -> None:
         self._folder = folder
         self._request = request
         self._prefix = prefix
-        self._prepare_again = prepare_again
+        self._preparation = preparation
         self._set_aside = set_aside
         self._ledger = Ledger(folder)
         self._positions = self._ledger.positions(request.stream)
@@ -226,7 +226,7 @@ class Publisher:
         if snapshot is None:
             return None
         epoch, current = self._ledger.current(snapshot, self._request.stream)
-        if current == number:
+        if number and current == number:
             return self._version_of(number, started.version, snapshot.version)
         if (epoch, current) != (started.standing.epoch, started.standing.number):
             raise Conflict(
@@ -268,7 +268,9 @@ class Publisher:
             raise Conflict("the table's columns changed during the load", hint="run again")
         if same_files:
             return replace(change, base=base, columns=columns)
-        return self._prepare_again(base, columns, change.staged)
+        for name in change.rewritten:
+            (self._folder / name).unlink(missing_ok=True)
+        return self._preparation.change(base, columns, change.staged)
 
     # ---- after the commit
 

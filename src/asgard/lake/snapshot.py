@@ -56,7 +56,7 @@ class Snapshot:
         self.handle = handle
         self.version: int = handle.version()
         metadata = handle.metadata()
-        self.table_id: str = metadata.id
+        self.table_id = str(metadata.id)
         self.properties: dict[str, str] = dict(metadata.configuration)
         self.partitioned_by: list[str] = list(metadata.partition_columns)
 

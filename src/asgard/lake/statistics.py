@@ -79,12 +79,15 @@ class FileStatistics:
         column.smallest = low if column.smallest is None else min(column.smallest, low)
         column.largest = high if column.largest is None else max(column.largest, high)
 
-    def to_json(self) -> str:
-        """The figures as Delta's log has them; numbers with all their digits."""
+    def to_json(self, told: Collection[str]) -> str:
+        """The figures as Delta's log has them; numbers with all their digits.
+
+        Args:
+            told: the columns that are told about.
+        """
         nulls, low, high = [], [], []
-        for name in self.schema.names[:MOST_COLUMNS]:
-            column = self._columns.get(name)
-            if column is None or column.nulls is None:
+        for name, column in self._columns.items():
+            if name not in told or column.nulls is None:
                 continue
             key = json.dumps(name, ensure_ascii=False)
             nulls.append(f"{key}:{column.nulls}")
