@@ -42,7 +42,11 @@ def _child(order: dict[str, str]) -> int:
         if order["undo"]:
             workspace.table(order["undo"]).undo()
             return 0
-        return run(workspace, RunWish(), lambda event: None).exit_code
+        summary = run(workspace, RunWish(), lambda event: None)
+        for outcome in summary.outcomes:
+            if outcome.error is not None:
+                traceback.print_exception(outcome.error)
+        return summary.exit_code
     except BaseException:
         traceback.print_exc()
         return 99

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SCHEMA_CHANGED = "schema.changed"  # added, widened, missing
     RETRIED = "retried"  # attempt, after_seconds, error
     WARNING = "warning"  # what, hint
+    CRASHED = "crashed"  # trace: where a mistake of ours happened, without values
     CONNECTION = "connection"  # outcome, seconds, error
 
 

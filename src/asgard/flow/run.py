@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,6 +106,7 @@ def _step(step: Step, before: dict[str, Outcome], setting: Setting) -> Outcome:
     except AsgardError as error:
         outcome = Outcome(step.name, Status.FAILED, error=error)
     except Exception as error:  # what nobody translated is our bug: told as one, with its cause kept
+        setting.tell(Kind.CRASHED, {"trace": traceback.format_tb(error.__traceback__)})
         outcome = Outcome(step.name, Status.FAILED, error=_bug(error))
     outcome.seconds = setting.clock.monotonic() - started
     return outcome
