@@ -1,0 +1,359 @@
+"""CSV and TSV: rows of text out of a file, none lost, none padded, and their types by proof.
+
+Blank lines are no rows, but in a file of one column, where they are nulls. An unquoted empty field is null, a
+quoted one is an empty text. A row with more or fewer fields than the header is an error with file and line,
+and so is a quote that is never closed: Arrow's parser would take the rest of the file for one value, so a
+last line of our own has to come out of it again.
+
+Reference: https://www.rfc-editor.org/rfc/rfc4180, https://arrow.apache.org/docs/python/csv.html
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from asgard.core.budget import MEBIBYTE
+from asgard.core.cancel import Cancel
+from asgard.core.errors import DataError
+from asgard.transport.column_types import field_of
+from asgard.transport.files import FoundFile, opened, refuse_changed, wrapped
+from asgard.transport.text_proof import TextProof, convert_texts
+
+END = "\x1fasgard: end of file\x1f"
+PEEK_BYTES = 1 << 16
+BLOCK_BYTES = (2 * MEBIBYTE, 32 * MEBIBYTE, 512 * MEBIBYTE)
+"""How much is parsed at once; the larger ones only for files with rows that do not fit."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written.
+
+    Attributes:
+        header: number of the line with the names, counted from 1 after `skip_rows`; 0 when there is none.
+        quote, escape: one character, or empty for none.
+        null_values: unquoted fields that mean null.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    escape: str = ""
+    header: int = 1
+    skip_rows: int = 0
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] = ("",)
+
+    @property
+    def lines_before(self) -> int:
+        """How many lines are passed over before the header, or the first row."""
+        return self.skip_rows + max(self.header - 1, 0)
+
+    def for_csv_module(self) -> dict[str, Any]:
+        """The same for Python's csv, which finds the lines of errors."""
+        return {
+            "delimiter": self.delimiter,
+            "quotechar": self.quote or None,
+            "quoting": csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            "escapechar": self.escape or None,
+        }
+
+
+class _Ended(io.RawIOBase):
+    """A stream with the END line behind its last one; nothing at all when it is empty."""
+
+    def __init__(self, stream: Any) -> None:
+        self.first: bytes = stream.read(PEEK_BYTES)
+        self._waiting = self.first
+        self._stream = stream
+        self._last = self.first[-1:]
+        self._ended = not self.first
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        parts = [self._waiting]
+        self._waiting = b""
+        missing = size - len(parts[0])
+        while not self._ended and missing > 0:  # Arrow takes a short read for the end
+            part: bytes = self._stream.read(missing)
+            if part:
+                self._last = part[-1:]
+            else:
+                self._ended = True
+                part = (b"" if self._last in b"\r\n" else b"\n") + f"{END}\n".encode()
+            parts.append(part)
+            missing -= len(part)
+        whole = b"".join(parts)
+        self._waiting = whole[size:]
+        return whole[:size]
+
+
+@dataclass
+class _Watch:
+    """What came of the rows that did not have the right number of fields."""
+
+    ended: bool = False
+    ragged: Any = None
+
+    def __call__(self, row: Any) -> str:
+        if row.text == END:
+            self.ended = True
+            return "skip"
+        self.ragged = row
+        return "error"
+
+
+def text_batches(
+    file: FoundFile, dialect: Dialect, batch_bytes: int = BLOCK_BYTES[0], cancel: Cancel | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, every column text, named by the header. The first batch comes even without rows;
+    a file without any line gives none.
+
+    Raises:
+        DataError: ragged rows, unclosed quotes, bytes that are no text; with file and line.
+    """
+    given = -1  # rows that went out; -1 before the first batch
+    blocks = (min(batch_bytes, BLOCK_BYTES[0]), *BLOCK_BYTES[1:])
+    for block_bytes in blocks:
+        parsed = 0
+        try:
+            for batch in _parsed(file, dialect, block_bytes):
+                if cancel is not None:
+                    cancel.check()
+                fresh = batch.slice(min(max(given - parsed, 0), batch.num_rows))
+                parsed += batch.num_rows
+                if fresh.num_rows or given < 0:
+                    given = max(given, parsed)
+                    yield fresh
+            return
+        except _RowTooLong as error:
+            if block_bytes == blocks[-1]:
+                raise DataError(
+                    f"{file.name} has a row of more than {block_bytes // MEBIBYTE} MiB",
+                    hint="is a quote never closed? then set quote and escape, or mend the file",
+                    where={"file": file.name},
+                ) from error
+
+
+class _RowTooLong(Exception):
+    """A row is longer than what is parsed at once."""
+
+
+def _parsed(file: FoundFile, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBatch]:
+    watch = _Watch()
+    names: list[str] | None = None
+    with opened(file) as stream:
+        ended = _Ended(wrapped(stream, dialect.encoding))
+        for batch in _rows(file, dialect, block_bytes, ended, watch):
+            rows = batch
+            if names is None:
+                names = _header_names(batch, dialect)
+                if names == [END]:
+                    return
+                rows = batch.slice(1 if dialect.header else 0)
+            if len(names) == 1 and rows.num_rows and rows.column(0)[-1].as_py() == END:
+                watch.ended = True
+                rows = rows.slice(0, rows.num_rows - 1)
+            yield rows.rename_columns(names)
+        if names is not None and not watch.ended:
+            raise _unclosed(file)
+        refuse_changed(file)
+
+
+def _rows(
+    file: FoundFile, dialect: Dialect, block_bytes: int, ended: _Ended, watch: _Watch
+) -> Iterator[pa.RecordBatch]:
+    if not ended.first:
+        return
+    try:
+        yield from arrow_csv.open_csv(
+            pa.PythonFile(ended, mode="r"),
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False,  # else errors have no row numbers
+                block_size=block_bytes,
+                autogenerate_column_names=True,
+                skip_rows=dialect.lines_before,
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char=dialect.quote or False,
+                escape_char=dialect.escape or False,
+                newlines_in_values=bool(dialect.quote),
+                ignore_empty_lines=not _has_one_column(ended.first, dialect),
+                invalid_row_handler=watch,
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                default_column_type=pa.string(),
+                null_values=list(dialect.null_values),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if watch.ragged is not None:
+            raise _ragged(file, dialect, watch.ragged) from error
+        if "straddling" in str(error):
+            raise _RowTooLong from error
+        if "Empty CSV file" not in str(error):
+            raise _unreadable(file, dialect, error) from error
+
+
+def _has_one_column(first: bytes, dialect: Dialect) -> bool:
+    lines = io.StringIO(first.decode("utf-8", "replace"), newline="")
+    for _ in range(dialect.lines_before):
+        lines.readline()
+    reader = csv.reader(lines, **dialect.for_csv_module())
+    try:
+        return len(next((row for row in reader if row), ())) == 1
+    except csv.Error:
+        return False
+
+
+def _header_names(batch: pa.RecordBatch, dialect: Dialect) -> list[str]:
+    """The names in the header, made unique: an empty one is called `column_3`, a second `a` is `a_2`."""
+    if not dialect.header:
+        return [f"column_{number}" for number in range(1, batch.num_columns + 1)]
+    written = [column[0].as_py() or f"column_{number}" for number, column in enumerate(batch.columns, 1)]
+    names: list[str] = []
+    for name in written:
+        unique, number = name, 1
+        while unique in names or (number > 1 and unique in written):
+            number += 1
+            unique = f"{name}_{number}"
+        names.append(unique)
+    return names
+
+
+def _ragged(file: FoundFile, dialect: Dialect, row: Any) -> DataError:
+    if END in row.text:
+        return _unclosed(file)
+    line = _line_of(file, dialect, row.expected_columns)
+    shown = row.text if len(row.text) <= 60 else row.text[:57] + "..."
+    return DataError(
+        f"{file.name}:{line}: the row has {row.actual_columns} fields, the header has "
+        f"{row.expected_columns}: {shown!r}",
+        hint="mend the row; if the file is written otherwise, set delimiter, quote, escape or skip_rows",
+        where={"file": f"{file.name}:{line}"},
+    )
+
+
+def _line_of(file: FoundFile, dialect: Dialect, fields: int) -> str:
+    """The line where the first row with another number of fields begins; empty when it cannot be told."""
+    with opened(file) as stream:
+        lines = io.TextIOWrapper(stream, encoding=dialect.encoding, errors="replace", newline="")
+        for _ in range(dialect.lines_before):
+            lines.readline()
+        reader = csv.reader(lines, **dialect.for_csv_module())
+        begins = dialect.lines_before + 1
+        try:
+            for row in reader:
+                if row and len(row) != fields:
+                    return str(begins)
+                begins = dialect.lines_before + reader.line_num + 1
+        except csv.Error:
+            pass
+    return ""
+
+
+def _unclosed(file: FoundFile) -> DataError:
+    return DataError(
+        f"{file.name}: a quote is opened and never closed: the file is cut off, or the quote is none",
+        hint='fetch it again; if its values contain lone quotes, set quote: ""',
+        where={"file": file.name},
+    )
+
+
+def _unreadable(file: FoundFile, dialect: Dialect, error: Exception) -> DataError:
+    text = str(error)
+    if "UTF8" in text:
+        line = _line_of_bad_bytes(file)
+        return DataError(
+            f"{file.name}:{line}: bytes that are no {dialect.encoding}",
+            hint="set encoding to the one it is written in, for example latin-1, cp1252 or utf-16",
+            where={"file": f"{file.name}:{line}"},
+        )
+    return DataError(f"{file.name}: {text.splitlines()[0]}", where={"file": file.name})
+
+
+def _line_of_bad_bytes(file: FoundFile) -> str:
+    with opened(file) as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return str(number)
+    return ""
+
+
+@dataclass
+class ColumnProofs:
+    """The columns of several files of one kind, in order of appearance, and what their values prove."""
+
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    proofs: dict[str, TextProof] = field(default_factory=dict)
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        """Takes the batch's columns and values into account."""
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            proof = self.proofs.setdefault(name, TextProof())
+            if name not in self.pinned:
+                proof.see(column)
+
+    def schema(self, *, proved: bool = True) -> pa.Schema:
+        """The columns with their types; text for all that is not pinned unless `proved`."""
+        return pa.schema(
+            field_of(name, self.pinned[name])
+            if name in self.pinned
+            else pa.field(name, proof.type if proved else pa.string())
+            for name, proof in self.proofs.items()
+        )
+
+
+def typed_batch(batch: pa.RecordBatch, schema: pa.Schema, file: FoundFile) -> pa.RecordBatch:
+    """Columns of text as the schema wants them; columns that the file does not have are null.
+
+    Raises:
+        DataError: a value is none of its column's type, or the file has a column more.
+    """
+    if strange := [name for name in batch.schema.names if schema.get_field_index(name) < 0]:
+        raise DataError(
+            f"{file.name} has a new column: {', '.join(strange)}", hint="run again", where={"file": file.name}
+        )
+    arrays = []
+    for column in schema:
+        index = batch.schema.get_field_index(column.name)
+        if index < 0:
+            arrays.append(pa.nulls(batch.num_rows, column.type))
+        else:
+            where = {"file": file.name, "column": column.name}
+            arrays.append(convert_texts(batch.column(index), column.type, where))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def prove_schema(
+    files: Sequence[FoundFile], dialect: Dialect, pinned: Mapping[str, str], *, proved: bool, cancel: Cancel
+) -> pa.Schema:
+    """The schema of all files together, by name; reads them wholly unless no type is to be found out."""
+    columns = ColumnProofs(pinned)
+    for file in files:
+        for batch in text_batches(file, dialect, cancel=cancel):
+            columns.see(batch)
+            if not proved or set(batch.schema.names) <= set(pinned):
+                break
+    return columns.schema(proved=proved)
+
+
+def read_delimited(
+    file: FoundFile, dialect: Dialect, schema: pa.Schema, batch_bytes: int, cancel: Cancel
+) -> Iterator[pa.RecordBatch]:
+    """The rows of one file in the schema of its set."""
+    for batch in text_batches(file, dialect, batch_bytes, cancel):
+        yield typed_batch(batch, schema, file)

@@ -1,0 +1,187 @@
+"""JSON records as Arrow: one type for each name, proved by every value that stands under it.
+
+    every value is                 type
+    true, false                    bool
+    an integer of 64 bits          int64
+    a number                       decimal if 38 digits hold all of them, else the double that means the same
+    a string                       text: JSON has no dates, `columns: {created_at: timestamptz}` makes one
+    an object or a list            JSON text, `asgard.type` json
+    of several kinds               JSON text of each: nothing is taken for something else
+    null or missing everywhere     null
+
+A record that is no object is one column, `value`. Knows no file and no protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from asgard.core.errors import DataError
+from asgard.transport.column_types import field_of
+from asgard.transport.json_text import Records, dumps
+from asgard.transport.text_proof import NumberProof, convert_texts, misfit
+
+ONLY = "value"
+MOST_EXPONENT = 400
+"""Beyond any double: digits are not written out for it, as 1e999999999 would have a gigabyte of them."""
+_NUMBERS = {int, Decimal}
+
+
+def _objects(records: Records) -> Sequence[dict[str, Any]]:
+    if all(type(record) is dict for record in records):
+        return records
+    return [record if type(record) is dict else {ONLY: record} for record in records]
+
+
+@dataclass
+class _ColumnProof:
+    kinds: frozenset[type] = frozenset()
+    numbers: NumberProof = field(default_factory=NumberProof)
+    numbers_fit: bool = True
+
+    def see(self, values: Sequence[Any]) -> None:
+        kinds = frozenset(map(type, values)) - {type(None)}
+        self.kinds |= kinds
+        if not kinds or not self.kinds <= _NUMBERS or not self.numbers_fit:
+            return
+        if kinds == {int}:
+            present = [value for value in values if value is not None]
+            self.numbers.see_integers(min(present), max(present))
+            self.numbers_fit = self.numbers.type is not None
+        else:
+            texts = pa.array(_plain_numbers(values), pa.string()).drop_null()
+            self.numbers_fit = self.numbers.see_texts(texts)
+
+    def field(self, name: str) -> pa.Field:
+        if not self.kinds:
+            return pa.field(name, pa.null())
+        if self.kinds == {str}:
+            return pa.field(name, pa.string())
+        if self.kinds == {bool}:
+            return pa.field(name, pa.bool_())
+        if self.kinds <= _NUMBERS and self.numbers_fit:
+            return pa.field(name, self.numbers.type)
+        return field_of(name, "json")
+
+
+@dataclass
+class RecordProofs:
+    """The names in order of appearance, and what their values prove. Feed it all records, then ask."""
+
+    pinned: Mapping[str, str] = field(default_factory=dict)
+    _proofs: dict[str, _ColumnProof] = field(default_factory=dict)
+
+    def see(self, records: Records) -> None:
+        """Takes more records into account."""
+        objects = _objects(records)
+        for name in dict.fromkeys(chain.from_iterable(objects)):
+            proof = self._proofs.setdefault(name, _ColumnProof())
+            if name not in self.pinned:
+                proof.see([record.get(name) for record in objects])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns with the types that the records seen so far prove."""
+        return pa.schema(
+            field_of(name, self.pinned[name]) if name in self.pinned else proof.field(name)
+            for name, proof in self._proofs.items()
+        )
+
+
+def typed_records(records: Records, schema: pa.Schema, name: str) -> pa.RecordBatch:
+    """The records in the schema; names that a record does not have are null.
+
+    Args:
+        name: of the file or stream, for errors.
+
+    Raises:
+        DataError: a value does not fit its column, or a record has a name that the schema does not have.
+    """
+    objects = _objects(records)
+    if strange := dict.fromkeys(chain.from_iterable(objects)).keys() - set(schema.names):
+        raise DataError(
+            f"{name} has names that are no columns: {', '.join(sorted(strange))}",
+            hint="they came while it was being read: run again",
+            where={"stream": name},
+        )
+    arrays = [_array([record.get(column.name) for record in objects], column, name) for column in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else pa.RecordBatch.from_pylist([])
+
+
+def _array(values: list[Any], column: pa.Field, name: str) -> pa.Array:
+    where = {"stream": name, "column": column.name}
+    kinds = set(map(type, values)) - {type(None)}
+    try:
+        if (column.metadata or {}).get(b"asgard.type") == b"json":
+            return pa.array([None if value is None else dumps(value) for value in values], pa.string())
+        if pa.types.is_string(column.type):
+            texts = values if kinds <= {str} else [_as_text(value) for value in values]
+            return pa.array(texts, pa.string())
+        if pa.types.is_decimal(column.type) and kinds <= _NUMBERS:
+            return convert_texts(pa.array(_plain_numbers(values), pa.string()), column.type, where)
+        if kinds == {str}:
+            return convert_texts(pa.array(values, pa.string()), column.type, where)
+        return _native_array(values, kinds, column, where)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"a text has half of a surrogate pair, which is no character: {error.object[:60]!r}",
+            hint=f"`columns: {{{column.name}: json}}` in asgard.yml carries it as it is written",
+            where=where,
+        ) from error
+
+
+def _native_array(values: list[Any], kinds: set[type], column: pa.Field, where: dict[str, str]) -> pa.Array:
+    accepted = _accepted(column.type)
+    try:
+        if kinds <= accepted:
+            return pa.array([None if v is None else _native(v, column.type) for v in values], column.type)
+    except (pa.ArrowInvalid, OverflowError, ValueError):
+        pass
+    for value in values:
+        try:
+            if value is None or (
+                type(value) in accepted and pa.scalar(_native(value, column.type), column.type)
+            ):
+                continue
+        except (pa.ArrowInvalid, OverflowError, ValueError):
+            pass
+        raise misfit(value, column.type, where)
+    raise AssertionError("every value fits, but all of them do not")
+
+
+def _accepted(type: pa.DataType) -> set[Any]:
+    if pa.types.is_boolean(type):
+        return {bool}
+    return _NUMBERS if pa.types.is_integer(type) or pa.types.is_floating(type) else set()
+
+
+def _native(value: Any, type: pa.DataType) -> Any:
+    if pa.types.is_floating(type):
+        return float(value)
+    if isinstance(value, Decimal):
+        if value.adjusted() > MOST_EXPONENT or int(value) != value:
+            raise ValueError("a fraction, or too large")
+        return int(value)
+    return value
+
+
+def _plain_numbers(values: Sequence[Any]) -> list[str | None]:
+    """Numbers as plain digits: `1E-7` and `0.0000001` are one number, whoever wrote it."""
+    return [
+        None
+        if value is None
+        else format(value, "f")
+        if type(value) is Decimal and abs(value.adjusted()) < MOST_EXPONENT
+        else str(value)
+        for value in values
+    ]
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else dumps(value)

@@ -1,0 +1,316 @@
+"""JSON in, Python values out, exactly and in pieces: numbers with a point are Decimals, integers of any size.
+
+Reads JSON Lines, and documents of any length as long as one record fits into memory. Of a name that comes
+twice in one object the last value counts, as in every common parser. Leaves types to `json_records`.
+
+Reference: https://www.rfc-editor.org/rfc/rfc8259, https://jsonlines.org
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from asgard.core.budget import MEBIBYTE
+from asgard.core.errors import DataError, QueryError
+
+MOST_VALUE_CHARACTERS = 256 * MEBIBYTE
+"""How long one value may be: one record, or a document in which the records are still to be found."""
+
+Records = list[Any]
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"the word {word} is no JSON number")
+
+
+DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+
+
+def parse(text: bytes | str, name: str) -> Any:
+    """One document.
+
+    Raises:
+        DataError: it is no JSON; with line and column.
+    """
+    try:
+        plain = text if isinstance(text, str) else text.decode("utf-8-sig")
+        return DECODER.decode(plain)
+    except json.JSONDecodeError as error:
+        raise broken(name, error.msg, error.lineno, error.colno) from error
+    except ValueError as error:
+        raise broken(name, str(error)) from error
+
+
+def dumps(value: Any) -> str:
+    """The value as compact JSON text: numbers as they were written, names in their order."""
+    try:
+        return orjson.dumps(value, default=_as_written).decode()
+    except TypeError:  # integers beyond 64 bits, lone surrogates
+        return _dumps_slowly(value)
+
+
+def _as_written(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError(type(value).__name__)
+
+
+def _dumps_slowly(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(k)}:{_dumps_slowly(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_dumps_slowly, value)) + "]"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
+
+
+def lines(stream: Any, name: str, piece_bytes: int) -> Iterator[Records]:
+    """The values of JSON Lines, in pieces of about so many bytes of text; blank lines are none.
+
+    Raises:
+        DataError: a line is no JSON; with line and column.
+    """
+    rest, number = b"", 0
+    for block in iter(lambda: stream.read(piece_bytes), b""):
+        whole = rest + block if rest else block
+        end = whole.rfind(b"\n") + 1
+        rest = whole[end:]
+        if len(rest) > MOST_VALUE_CHARACTERS:
+            raise broken(name, "the line is too long for one record", number + 1)
+        if end:
+            yield _values(whole[: end - 1].split(b"\n"), name, number)
+            number += whole.count(b"\n", 0, end)
+    if rest:
+        yield _values([rest], name, number)
+
+
+def _values(texts: Sequence[bytes], name: str, before: int) -> Records:
+    decode = DECODER.decode
+    values = []
+    for number, text in enumerate(texts, before + 1):
+        try:
+            line = text.decode()
+            if number == 1:
+                line = line.removeprefix("\ufeff")
+            if not line or line.isspace():
+                continue
+            values.append(decode(line))
+        except json.JSONDecodeError as error:
+            raise broken(name, error.msg, number, error.colno) from error
+        except ValueError as error:
+            raise broken(name, str(error), number) from error
+    return values
+
+
+def records(stream: Any, name: str, path: str | None, piece_bytes: int) -> Iterator[Records]:
+    """The records of a document: the elements of the list at `path`, or of the list that `found_records`
+    finds, or the documents themselves where several follow each other.
+
+    Args:
+        path: names with dots between them, for example `data.items`; empty for the document itself.
+
+    Raises:
+        DataError: it is no JSON, or cut off; with line and column.
+        QueryError: there is nothing at the path, or several lists could be meant.
+    """
+    text = _Text(stream, name, piece_bytes)
+    piece: Records = []
+    read = 0
+    for record in _records(text, path):
+        piece.append(record)
+        if text.consumed - read >= piece_bytes:
+            yield piece
+            piece, read = [], text.consumed
+    if piece:
+        yield piece
+
+
+def _records(text: _Text, path: str | None) -> Iterator[Any]:
+    if path:
+        yield from _at(text, path.split("."), path)
+    elif text.peek() == "[":
+        yield from _elements(text)
+    elif text.peek():
+        first = text.value()
+        if not text.peek():
+            yield from found_records(first, text.name)
+            return
+        yield first
+    while text.peek():
+        yield from _elements(text) if text.peek() == "[" and not path else (text.value(),)
+
+
+def _elements(text: _Text) -> Iterator[Any]:
+    text.take("[")
+    if text.peek() == "]":
+        text.take("]")
+        return
+    while True:
+        yield text.value()
+        if text.take(",]") == "]":
+            return
+
+
+def _at(text: _Text, keys: Sequence[str], path: str) -> Iterator[Any]:
+    """The records at a path; reads the rest of the document too, so that a cut-off one is noticed."""
+    if not keys:
+        yield from _elements(text) if text.peek() == "[" else (text.value(),)
+        return
+    found = False
+    if text.peek() == "{":
+        text.take("{")
+        while text.peek() != "}":
+            key = text.value()
+            text.take(":")
+            if key == keys[0] and not found:
+                found = True
+                yield from _at(text, keys[1:], path)
+            else:
+                text.value()
+            if text.peek() == ",":
+                text.take(",")
+        text.take("}")
+    if not found:
+        raise QueryError(
+            f"{text.name} has nothing at {path!r}",
+            hint="set records to the path of the list, or leave it out",
+        )
+
+
+def found_records(document: Any, name: str) -> Records:
+    """The records of a parsed document without a path: its elements if it is a list, the elements of the
+    only list of objects in it, else the document itself as the one record.
+
+    Raises:
+        QueryError: several lists of objects are in it; the hint names their paths.
+    """
+    if isinstance(document, list):
+        return document
+    found = list(_lists(document, ""))
+    if len(found) > 1:
+        raise QueryError(
+            f"{name} has several lists of records: {', '.join(path for path, _ in found)}",
+            hint=f"say which one: `records: {found[0][0]}`",
+        )
+    if found:
+        return found[0][1]
+    empty = [value for value in document.values() if value == []] if isinstance(document, dict) else []
+    return [] if len(empty) == 1 else [document]
+
+
+def _lists(value: Any, path: str) -> Iterator[tuple[str, Records]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _lists(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and all(isinstance(element, dict) for element in value):
+        yield path, value
+
+
+def at_path(document: Any, path: str, name: str) -> Any:
+    """What a parsed document has at a path of names with dots between them.
+
+    Raises:
+        QueryError: nothing is there; the hint names what is.
+    """
+    value = document
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            names = ", ".join(map(str, value)) if isinstance(value, dict) else f"a {type(value).__name__}"
+            raise QueryError(
+                f"{name} has nothing at {path!r}", hint=f"where {key!r} is looked for is {names}"
+            )
+        value = value[key]
+    return value
+
+
+class _Text:
+    """A document that is read piece by piece."""
+
+    def __init__(self, stream: Any, name: str, piece_bytes: int) -> None:
+        self.name = name
+        self.consumed = 0  # characters before the text that is held
+        self._stream = stream
+        self._piece_bytes = piece_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._held, self._at, self._ended = "", 0, False
+        self._line, self._column = 1, 1  # of the first held character
+
+    def peek(self) -> str:
+        """The next character that is no blank; empty at the end."""
+        while True:
+            rest = self._held[self._at : self._at + 1]
+            if rest and rest not in " \t\r\n":
+                return rest
+            if rest:
+                match = json.decoder.WHITESPACE.match(self._held, self._at)  # type: ignore[attr-defined]
+                self._at = match.end()
+            elif not self._more():
+                return ""
+
+    def take(self, characters: str) -> str:
+        """Passes one of the characters; what else comes is an error."""
+        found = self.peek()
+        if not found or found not in characters:
+            wanted = " or ".join(repr(character) for character in characters)
+            raise self._broken(f"Expecting {wanted}", self._at)
+        self._at += 1
+        return found
+
+    def value(self) -> Any:
+        """The next value, whole."""
+        self.peek()
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self._held, self._at)
+            except json.JSONDecodeError as error:
+                cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._held) - 16
+                if not (cut and self._more()):
+                    raise self._broken(error.msg, error.pos) from error
+                continue
+            except ValueError as error:
+                raise self._broken(str(error), self._at) from error
+            if end < len(self._held) or not self._more():  # a number may go on
+                self._at = end
+                return value
+
+    def _more(self) -> bool:
+        if self._ended:
+            return False
+        if len(self._held) - self._at > MOST_VALUE_CHARACTERS:
+            raise self._broken("one value is too long; set records to the path of the list", self._at)
+        # As much as is held: a value that needs many pieces is parsed anew a few times, not once a piece.
+        block = self._stream.read(max(self._piece_bytes, len(self._held) - self._at))
+        try:
+            text = self._decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            raise self._broken(str(error), len(self._held)) from error
+        self._ended = not block
+        passed = self._held[: self._at]
+        self._line, self._column = self._place(self._at)
+        self.consumed += len(passed)
+        self._held, self._at = self._held[self._at :] + text, 0
+        return True
+
+    def _place(self, index: int) -> tuple[int, int]:
+        newlines = self._held.count("\n", 0, index)
+        if not newlines:
+            return self._line, self._column + index
+        return self._line + newlines, index - self._held.rfind("\n", 0, index)
+
+    def _broken(self, what: str, index: int) -> DataError:
+        return broken(self.name, what, *self._place(index))
+
+
+def broken(name: str, what: str, line: int | None = None, column: int | None = None) -> DataError:
+    """The error about text that is no JSON."""
+    place = ":".join(str(part) for part in (name, line, column) if part is not None)
+    return DataError(
+        f"{place}: this is no JSON: {what[:1].lower()}{what[1:]}",
+        hint="mend it there; a file that was cut off has to be fetched again",
+        where={"file": place},
+    )
