@@ -1,0 +1,220 @@
+"""Models: SQL files that each make one silver or gold table.
+
+`models/silver/orders.sql` makes `silver.orders`. A file is one SELECT; a block comment before it, the front
+comment, may hold YAML with mode, keys, checks and a description. Reading YAML, and turning its `checks` into
+checks, is the caller's matter: this room knows what else a model takes, and what its SQL reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from asgard.core.check import Check
+from asgard.core.config import Config
+from asgard.core.errors import ConfigError
+from asgard.core.names import RESERVED_PREFIX, lake_names
+from asgard.core.stream import Mode
+from asgard.core.table import TableName
+from asgard.transform.dependencies import parsed, refuse_all_but_a_select, tables_of
+from asgard.transform.order import ordered
+
+LAYERS = ("silver", "gold")
+Columns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class ModelSpec(Config):
+    """What a model's front comment takes, apart from its checks.
+
+    A model runs its whole SELECT whenever a table that it reads has changed. `replace` puts the rows in the
+    place of those that are there, `append` adds them, `merge` changes and adds rows by the key.
+    """
+
+    description: str = Field(default="", description="what the table is, for people")
+    mode: Literal[Mode.REPLACE, Mode.APPEND, Mode.MERGE] = Field(
+        default=Mode.REPLACE, description="what happens to the rows that are there already"
+    )
+    primary_key: Columns = Field(default=(), description="columns that tell rows apart; needed for merge")
+    engine: Literal["duckdb"] = Field(default="duckdb", description="what runs the SELECT")
+    dialect: Literal["duckdb"] = Field(default="duckdb", description="whose SQL it is")
+
+    @model_validator(mode="after")
+    def _has_its_key(self) -> Self:
+        if self.mode is Mode.MERGE and not self.primary_key:
+            raise PydanticCustomError("model", "merge needs a primary_key: the columns that tell rows apart")
+        return self
+
+
+class Front(NamedTuple):
+    """A model's file in its two parts. Both keep the file's lines: what belongs to the other is left blank.
+
+    Attributes:
+        yaml: the text of the front comment, empty when there is none.
+        sql: the rest.
+    """
+
+    yaml: str
+    sql: str
+
+
+def split_front(text: str) -> Front:
+    """Parts the front comment, a block comment before everything else, from the SQL.
+
+    >>> split_front("/*\\nmode: append\\n*/\\nSELECT 1")
+    Front(yaml='\\nmode: append\\n', sql='\\n\\n\\nSELECT 1')
+    """
+    found = re.match(r"\s*/\*(.*?)\*/", text, re.DOTALL)
+    if found is None:
+        return Front("", text)
+    before = "\n" * text.count("\n", 0, found.start(1))
+    first, newline, rest = found[1].partition("\n")
+    return Front(
+        before + first.strip(" *") + newline + rest, "\n" * found[0].count("\n") + text[found.end() :]
+    )
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file of the models' folder.
+
+    Attributes:
+        name: the table that it makes.
+        file: the file as people call it: `models/silver/orders.sql`.
+        front: its parts.
+    """
+
+    name: TableName
+    file: str
+    front: Front
+
+
+@dataclass(frozen=True)
+class Model:
+    """A table and the SELECT that makes it.
+
+    Attributes:
+        sql: one SELECT; its lines are those of the file.
+        upstream: the tables that it reads, sorted.
+        file: where it stands; empty for a model that was never in a file.
+    """
+
+    name: TableName
+    sql: str
+    upstream: tuple[TableName, ...]
+    spec: ModelSpec = field(default_factory=ModelSpec)
+    checks: tuple[Check, ...] = ()
+    file: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        file: ModelFile,
+        spec: ModelSpec | None = None,
+        checks: tuple[Check, ...] = (),
+        known: tuple[TableName, ...] = (),
+    ) -> Model:
+        """The model of a file; `known` as for `tables_of`.
+
+        Raises:
+            ConfigError: the SQL is not one SELECT over tables; `where` has the place, `file:line:column`.
+        """
+        spec = spec or ModelSpec()
+        try:
+            refuse_all_but_a_select(parsed(file.front.sql, spec.dialect), file.front.sql)
+            upstream = tables_of(file.front.sql, known, spec.dialect)
+        except ConfigError as error:
+            line, column = error.where.get("line", ""), error.where.get("column", "")
+            place = f"{file.file}:{line}:{column}" if line else file.file
+            raise ConfigError(error.what, hint=error.hint, where={"file": place}) from error
+        return cls(file.name, file.front.sql, upstream, spec, checks, file.file)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when the SQL does (comments and white space apart), or mode, key or checks do.
+
+        Made from the text and not from its syntax tree: a newer parser must not build every model anew.
+        """
+        said: dict[str, Any] = {
+            "sql": _tokens(self.sql),
+            "spec": self.spec.model_dump(mode="json", include={"mode", "primary_key", "engine", "dialect"}),
+            "checks": [repr(check) for check in self.checks],
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
+
+
+ReadFront = Callable[[ModelFile], tuple[ModelSpec, tuple[Check, ...]]]
+"""Reads the YAML of a front comment. It raises ConfigError for what is wrong in it."""
+
+
+def load_models(folder: Path, read_front: ReadFront, known: tuple[TableName, ...] = ()) -> list[Model]:
+    """The models of a folder, each behind those that it reads. No folder, no models.
+
+    Args:
+        folder: has `silver` and `gold`, with one `.sql` file a table.
+        read_front: called once for each file.
+        known: tables of the lake, to find names that differ from theirs in case alone.
+
+    Raises:
+        ConfigError: with everything that is wrong in all files, one mistake a line.
+    """
+    mistakes: list[str] = []
+    files = list(model_files(folder, mistakes))
+    every = (*known, *(file.name for file in files))
+    models = []
+    for file in files:
+        try:
+            spec, checks = read_front(file)
+            models.append(Model.of(file, spec, checks, every))
+        except ConfigError as error:
+            mistakes.append(_line(error))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return ordered(models)
+
+
+def model_files(folder: Path, mistakes: list[str]) -> Iterator[ModelFile]:
+    """The `.sql` files of a folder, sorted; what is no model's file is added to the mistakes."""
+    for path in sorted(folder.rglob("*.sql")):
+        parts = path.relative_to(folder).parts
+        file = (Path(folder.name) / Path(*parts)).as_posix()
+        if len(parts) != 2 or parts[0] not in LAYERS:
+            mistakes.append(f"{file}: a model lies in {folder.name}/silver or {folder.name}/gold")
+            continue
+        if lake_names([path.stem])[path.stem] != path.stem or path.stem.startswith(RESERVED_PREFIX):
+            mistakes.append(f"{file}: {path.stem} cannot be the name of a table; use letters, digits and _")
+            continue
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            mistakes.append(f"{file}: cannot be read: {error}")
+            continue
+        yield ModelFile(TableName(parts[0], "", path.stem), file, split_front(text))
+
+
+def _line(error: ConfigError) -> str:
+    place = error.where.get("file", "")
+    head = f"{place}: {error.what}" if place else error.what
+    return f"{head}; {error.hint}" if error.hint else head
+
+
+TOKEN = re.compile(
+    r"(?P<comment>--[^\n]*|/\*.*?\*/)|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(\$\w*\$).*?\2|\w+|[^\s\w]",
+    re.DOTALL,
+)
+
+
+def _tokens(sql: str) -> list[str]:
+    return [found[0] for found in TOKEN.finditer(sql) if not found["comment"]]
