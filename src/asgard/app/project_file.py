@@ -114,7 +114,7 @@ def read_project_file(path: Path | str | None, env: str | None, mistakes: Mistak
     if environment is not None:
         _insist_on(file, environment)
     base = _mapping(file, mistakes)
-    overlay = _mapping(overlay_file(file, environment), mistakes) if environment else None
+    overlay = _mapping(overlay_file(file, environment), mistakes, empty_is_fine=True) if environment else None
     if base is None or (environment and overlay is None):
         mistakes.raise_if_any()
     assert base is not None
@@ -134,10 +134,12 @@ def _insist_on(file: Path, environment: str) -> None:
         )
 
 
-def _mapping(path: Path, mistakes: Mistakes) -> Node | None:
+def _mapping(path: Path, mistakes: Mistakes, *, empty_is_fine: bool = False) -> Node | None:
     node = read_yaml(path, path.name, mistakes)
     if node is None or isinstance(node.value, dict):
         return node
+    if node.value is None and empty_is_fine:
+        return Node({}, place=node.place)
     if node.value is None:
         mistakes.add("the file is empty", hint="asgard init writes a first one", place=node.place)
     else:

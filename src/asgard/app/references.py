@@ -239,7 +239,8 @@ def resolve_tree(node: Node, references: References, mistakes: Mistakes, path: s
         resolved = references.resolve(node.text)
         for written, what, hint in resolved.mistakes:
             mistakes.add(what, path=path, hint=hint, place=place_of(node, written))
-        return Node(resolved.text, resolved.text, node.place, node.key_place, node.raw, resolved.referred)
+        text, unresolved = resolved.text, bool(resolved.mistakes)
+        return Node(text, text, node.place, node.key_place, node.raw, resolved.referred, unresolved)
     if isinstance(node.value, dict):
         children = {
             key: resolve_tree(child, references, mistakes, f"{path}.{key}" if path else key)

@@ -15,7 +15,7 @@ from typing import Any
 from asgard.app.mistakes import Mistakes, Place, near
 from asgard.app.project_file import TABLE_LISTS, spelled_out, values_of
 from asgard.app.specs import SourceKeys, SourceSpec, TableSpec
-from asgard.app.table_reading import NOT_DEFAULTS, TableReader
+from asgard.app.table_reading import NOT_DEFAULTS, TABLE_KEYS, TableReader
 from asgard.app.validation import Entries, dotted, keys_of, read_model
 from asgard.app.yaml_text import Node
 from asgard.core import registry
@@ -24,6 +24,7 @@ from asgard.core.names import LAYERS, fold, stream_table
 
 SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 SOURCE_KEYS = tuple(keys_of(SourceKeys))
+OF_TABLES = {key: "it belongs to a table: tables: [{name: ..., " + key + ": ...}]" for key in TABLE_KEYS}
 GROUPING = "connection"
 
 
@@ -96,6 +97,8 @@ class _SourceReader:
 
     def _connector(self, node: Node | None) -> Any:
         """The Source class, or None: then it is told why."""
+        if node is not None and (node.unresolved or isinstance(node.value, dict | list | bool)):
+            return None  # that it is no name is told already
         given = node.text if node is not None and node.value is not None else ""
         path = dotted(self.path, "type")
         if not given and not registry.is_connector(self.name):
@@ -128,12 +131,13 @@ class _SourceReader:
             path, place = dotted(self.path, GROUPING), grouped.where
             if not isinstance(grouped.value, dict):
                 self._tell("must be keys with values", path, "connection: {host: localhost, ...}", grouped)
+                return None
             for key, node in values_of(grouped).items():
                 if key in own:
                     what = f"is given twice: in {GROUPING}, and beside it"
                     self._tell(what, dotted(self.path, key), "keep one of them", own[key])
                 own[key], paths[key] = node, dotted(path, key)
-        entries = Entries(own, self.path, place, paths, SOURCE_KEYS, missing_path=path, folder=self.folder)
+        entries = Entries(own, self.path, place, paths, SOURCE_KEYS, OF_TABLES, path, self.folder)
         return read_model(connector.Config, entries, self.mistakes)
 
     def _tables(self, connector: Any, frequency: str | None) -> tuple[TableSpec, ...]:
@@ -144,9 +148,8 @@ class _SourceReader:
         for key in set(NOT_DEFAULTS) & set(values_of(defaults)):
             node = values_of(defaults)[key]
             self._tell("cannot be a default", dotted(defaults_path, key), "say it at the table", node)
-        reader = TableReader(
-            connector, values_of(defaults), defaults_path, frequency, self.mistakes, self.folder
-        )
+        shared = {key: node for key, node in values_of(defaults).items() if key not in NOT_DEFAULTS}
+        reader = TableReader(connector, shared, defaults_path, frequency, self.mistakes, self.folder)
         tables = []
         first: dict[str, tuple[str, Place | None]] = {}
         for path, node in self._entries():

@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, WithJsonSchema, field_validator
 
+from asgard.app.mistakes import near
 from asgard.app.quantities import DURATION_PATTERN, Lag, parse_duration
 from asgard.core.config import Config
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
 from asgard.quality.spec import CheckSpec
 
+MODES = (Mode.REPLACE, Mode.APPEND, Mode.MERGE)
 FREQUENCIES = ("real-time", "hourly", "daily", "weekly", "monthly")
 CRON_PATTERN = r"^([0-9A-Za-z*/,?-]+\s+){4}[0-9A-Za-z*/,?#-]+$"
 
@@ -30,6 +32,15 @@ def _frequency(value: str) -> str:
             "or five cron fields"
         ) from None
     return value
+
+
+def _available_mode(value: Any) -> Any:
+    if value in MODES:
+        return value
+    wanted = ", ".join(MODES[:-1]) + f" or {MODES[-1]}"
+    if value == Mode.HISTORY:
+        raise ValueError(f"history is not available in this version; use {wanted}")
+    raise ValueError(f"is {value!r}, must be {wanted}; {near(str(value), MODES)}")
 
 
 def _one_or_many(value: Any) -> Any:
@@ -58,7 +69,10 @@ Names = Annotated[
 ]
 """One name, or a list of names."""
 
-LoadMode = Annotated[Mode, WithJsonSchema({"enum": ["replace", "append", "merge"]})]
+LoadMode = Annotated[
+    Mode, BeforeValidator(_available_mode), WithJsonSchema({"enum": [str(mode) for mode in MODES]})
+]
+"""What happens to the rows that are there."""
 
 
 class LakeSpec(Config):

@@ -57,7 +57,7 @@ class TableReader:
         options = None
         if self.connector is not None:
             rest = {key: child for key, child in nodes.items() if key not in TABLE_KEYS}
-            entries = Entries(rest, path, place, paths, also_known=TABLE_KEYS, folder=self.folder)
+            entries = Entries(rest, path, place, paths, TABLE_KEYS, folder=self.folder)
             options = read_model(self.connector.StreamOptions, entries, self.mistakes)
         self._check_together(_Keys(nodes), _Keys(entry.value), path, place)
         if spec is None:
@@ -80,17 +80,15 @@ class TableReader:
 
         mode, name = keys.text("mode"), keys.text("name")
         pattern = any(character in name for character in "*?[") and not keys.text("query")
-        if not mode and keys.text("cursor") and not keys.given("primary_key"):
+        if not mode and keys.given("cursor") and not keys.given("primary_key"):
             tell(
                 "mode",
                 "is missing: a cursor alone does not say what happens to rows that changed",
                 "mode: append adds what is new; mode: merge with primary_key replaces what changed",
             )
-        if mode == Mode.HISTORY:
-            tell("mode", "history is not available in this version", "use replace, append or merge")
         if mode == Mode.MERGE and not keys.given("primary_key") and not self._knows_its_keys(keys):
             tell("primary_key", "is missing: merge needs it to tell rows apart", "write primary_key: [id]")
-        if own.given("cursor_lag") and not keys.text("cursor"):
+        if own.given("cursor_lag") and not keys.given("cursor"):
             tell("cursor_lag", "does nothing without a cursor", "give it a cursor, or leave it out")
         if own.given("exclude") and not pattern:
             tell("exclude", "does nothing for a single name", 'use it with a name such as "public.*"')

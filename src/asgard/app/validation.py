@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -65,6 +65,7 @@ class Entries:
         place: where a missing key is told.
         paths: full path of a key that stands elsewhere (in `connection`, in `defaults`).
         also_known: keys beside the model's own, for suggestions.
+        elsewhere: keys that people write here though they belong elsewhere, and the hint for each.
         missing_path: what the path of a missing key begins with, if not with `path`.
         folder: where relative paths among the values begin; None for the folder of the process.
     """
@@ -74,6 +75,7 @@ class Entries:
     place: Place | None
     paths: Mapping[str, str]
     also_known: tuple[str, ...] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
     missing_path: str | None = None
     folder: Path | None = None
 
@@ -114,10 +116,8 @@ def read_model(model: type[Model], entries: Entries, mistakes: Mistakes) -> Mode
     A number where text is wanted is taken as it is written (`password: 007`); null is as if the key was
     not there.
     """
-    nodes = {key: node for key, node in entries.nodes.items() if node.value is not None}
-    values = {key: node.plain() for key, node in nodes.items()}
-    before = len(mistakes)
-    _refuse_booleans(model, entries, mistakes)
+    entries = replace(entries, nodes={k: node for k, node in entries.nodes.items() if node.value is not None})
+    values = {key: node.plain() for key, node in entries.nodes.items()}
     while True:
         try:
             instance = model.model_validate(values, context={FOLDER: entries.folder})
@@ -126,24 +126,30 @@ def read_model(model: type[Model], entries: Entries, mistakes: Mistakes) -> Mode
             if sum(_taken_as_written(one, values) for one in found):
                 continue
             _tell(found, model, entries, mistakes)
+            _refuse_booleans(model, entries, {one.steps[0] for one in found if one.steps}, mistakes)
             return None
         except AsgardError as error:
             hidden = list(_hidden_texts(model, entries))
             what, hint = redact(error.what, hidden), redact(error.hint, hidden)
             mistakes.add(what, path=entries.path, hint=hint, place=entries.place)
             return None
-        return instance if len(mistakes) == before else None
+        return None if _refuse_booleans(model, entries, set(), mistakes) else instance
 
 
-def _refuse_booleans(model: type[BaseModel], entries: Entries, mistakes: Mistakes) -> None:
-    """pydantic takes true for 1."""
-    for key, field in keys_of(model).items():
+def _refuse_booleans(
+    model: type[BaseModel], entries: Entries, told: set[str | int], mistakes: Mistakes
+) -> bool:
+    """Tells where true stands for a number: pydantic takes it for 1. True if it told any."""
+    refused = False
+    for key, info in keys_of(model).items():
         node = entries.nodes.get(key)
-        if node is not None and isinstance(node.value, bool):
-            kinds = set(_leaves(field.annotation))
+        if node is not None and isinstance(node.value, bool) and key not in told:
+            kinds = set(_leaves(info.annotation))
             if kinds & {int, float} and not kinds & {bool, Any}:
                 what = f"is {str(node.value).lower()}, must be a number"
                 mistakes.add(what, path=entries.path_of(key), place=node.place)
+                refused = True
+    return refused
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
@@ -209,8 +215,8 @@ def _present(step: str | int, children: Mapping[str, Node], model: type[BaseMode
     """The key by which a field was given, whatever name pydantic calls it by."""
     if step in children:
         return step
-    for name, field in model.model_fields.items():
-        names = names_of(name, field)
+    for name, info in model.model_fields.items():
+        names = names_of(name, info)
         if step in names:
             return next((key for key in names if key in children), step)
     return step
@@ -236,7 +242,8 @@ def _tell(found: list[_Found], model: type[BaseModel], entries: Entries, mistake
     hidden = list(_hidden_texts(model, entries))
     told: dict[str, list[_Found]] = {}
     for one in found:
-        told.setdefault(one.path, []).append(one)
+        if one.node is None or not one.node.unresolved:
+            told.setdefault(one.path, []).append(one)
     for path, group in told.items():
         place = group[0].place or entries.place
         types = list(dict.fromkeys(_WANTED_TYPE[one.kind] for one in group if one.kind in _WANTED_TYPE))
@@ -289,7 +296,8 @@ def _known_keys(one: _Found, model: type[BaseModel], entries: Entries) -> str:
         known = sorted(
             {key for inner in _models_in(field.annotation if field else None) for key in keys_of(inner)}
         )
-    return near(wrong, known) or f"known: {', '.join(known)}"
+    elsewhere = entries.elsewhere.get(wrong) if len(one.steps) == 1 else None
+    return elsewhere or near(wrong, known) or f"known: {', '.join(known)}"
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

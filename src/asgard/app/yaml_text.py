@@ -64,6 +64,7 @@ class Node:
         key_place: where its key begins; None in lists and at the top.
         raw: of a scalar, how it is written.
         referred: the value came, at least in part, from a `${...}`.
+        unresolved: one of them could not be replaced: that is told, and nothing more about this value.
     """
 
     value: Any
@@ -72,11 +73,13 @@ class Node:
     key_place: Place | None = None
     raw: Raw | None = None
     referred: bool = False
+    unresolved: bool = False
 
     @property
     def where(self) -> Place | None:
-        """Where a person looks for it: a scalar itself, the key of everything longer."""
-        return (self.key_place or self.place) if isinstance(self.value, dict | list) else self.place
+        """Where a person looks for it: a scalar itself, the key of everything longer and of nothing."""
+        own = self.value is not None and not isinstance(self.value, dict | list)
+        return self.place if own else self.key_place or self.place
 
     def plain(self) -> Any:
         """The value without places, all the way down."""
@@ -136,9 +139,11 @@ def parse_yaml(content: str, name: str, mistakes: Mistakes) -> Node | None:
         mistakes.add(f"this is not YAML: {_problem(error)}", hint=_remedy(error, content, place), place=place)
         return None
     except yaml.reader.ReaderError as error:
-        before = content[: error.position]
-        place = Place(name, before.count("\n") + 1, error.position - before.rfind("\n"))
-        mistakes.add(f"character U+{ord(content[error.position]):04X} is not allowed in YAML", place=place)
+        # The parser works on UTF-8, and counts its bytes.
+        before = content.encode()[: error.position].decode(errors="ignore")
+        place = Place(name, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        mistakes.add(f"character U+{code:04X} is not allowed in YAML", place=place)
         return None
     return composer.root or Node(None, place=Place(name, 1, 1))
 
