@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TextIO
 
@@ -36,7 +35,7 @@ HEADLINE = "# The demo of Asgard"
 API_VARIABLE = "DEMO_API"
 MISSING = "NA"
 REASON = "_asgard_reason"
-MODELS = ("silver/flights.sql", "silver/planes.sql", "gold/delay_by_hour.sql", "gold/punctuality.sql")
+TEMPLATE = Path(__file__).with_name("demo_project")
 SHOWN_REASONS = 8
 
 FLIGHTS = """CREATE TABLE flights (
@@ -137,7 +136,10 @@ def tour(workspace: Workspace) -> Tour:
         quarantine_rows=list(_set_aside(workspace, [name for name, _, aside in tables if aside])),
         next_commands=[
             (f"cd {_shown(workspace.project.folder)}", "asgard.yml and models/ are short: change something"),
-            ("asgard query 'SELECT * FROM gold.punctuality'", "which airline to trust"),
+            (
+                "asgard query 'SELECT * FROM gold.punctuality ORDER BY on_time_percent DESC'",
+                "which airline to trust",
+            ),
             ("asgard run flights_db", "nothing new: it asks only for what came since"),
             ("asgard tables show bronze.files.weather", "columns, types, versions"),
             ("asgard demo --serve", "keeps the REST API up, for `asgard run` in another terminal"),
@@ -188,10 +190,8 @@ def _package_data() -> Path:
 
 
 def _copy_project(folder: Path) -> None:
-    template = resources.files("asgard.app") / "demo_project"
-    for name in ("asgard.yml", *(f"models/{model}" for model in MODELS)):
-        text = (template / name).read_bytes()
-        _once(folder / name, partial(_write, text=text))
+    for file in sorted(TEMPLATE.rglob("*.*")):
+        _once(folder / file.relative_to(TEMPLATE), partial(_write, text=file.read_bytes()))
 
 
 def _write(path: Path, text: bytes) -> None:

@@ -10,4 +10,3 @@ SELECT
     round(avg(departure_delay_minutes), 1) AS average_delay_minutes
 FROM silver.flights
 GROUP BY hour
-ORDER BY hour

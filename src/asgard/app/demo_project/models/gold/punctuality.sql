@@ -12,4 +12,3 @@ SELECT
     round(avg(arrival_delay_minutes), 1) AS average_delay_minutes
 FROM silver.flights
 GROUP BY airline
-ORDER BY on_time_percent DESC
