@@ -59,9 +59,11 @@ def convert(array: pa.Array, target: pa.DataType) -> pa.Array:
     if isinstance(source, pa.BaseExtensionType):
         return _from_extension(array, target)
     if t.is_dictionary(source):
-        return convert(array.dictionary.take(array.indices), target)
+        return _gathered(array.dictionary, array.indices, target)
     if t.is_run_end_encoded(source):
-        return convert(_run_ends_decoded(array), target)
+        rows = pa.arange(array.offset, array.offset + len(array))
+        runs = pc.search_sorted(array.run_ends.cast(pa.int64()), rows, side="right")
+        return _gathered(array.values, runs, target)
     if is_listlike(source) and t.is_list(target):
         return _into_list(array, target)
     if t.is_struct(source) and t.is_struct(target):
@@ -182,14 +184,13 @@ def _from_extension(array: Any, target: pa.DataType) -> pa.Array:
     return convert(array.storage, target)
 
 
-def _run_ends_decoded(array: Any) -> pa.Array:
+def _gathered(values: pa.Array, places: pa.Array, target: pa.DataType) -> pa.Array:
+    """The values at the places, converted; those that no place names are looked at only if it must be."""
     try:
-        return pc.run_end_decode(array)
-    except pa.ArrowNotImplementedError:  # nested values
-        ends = array.run_ends.cast(pa.int64())
-        rows = pa.arange(array.offset, array.offset + len(array))
-        runs = pc.search_sorted(ends, rows, side="right")
-        return array.values.take(runs)
+        found = values.take(places)
+    except pa.ArrowNotImplementedError:  # Arrow cannot pick string views and run ends
+        return convert(values, target).take(places)
+    return convert(found, target)
 
 
 def _offsets(lengths: pa.Array) -> pa.Array:
@@ -201,12 +202,24 @@ def _into_list(array: Any, target: pa.DataType) -> pa.Array:
     try:
         lengths = pc.list_value_length(array)
         offsets = _offsets(lengths)
-        values = convert(array.flatten(), target.value_type)  # flatten leaves out what lies under nulls
+        values = _elements(array, offsets, target.value_type)
     except pa.ArrowInvalid as error:
         raise Misfit(array.type, target, "more than 2**31 elements in one batch") from error
     except Misfit as misfit:
         raise misfit.under("[]") from None
     return pa.ListArray.from_arrays(offsets, values, type=target, mask=_null_mask(array))
+
+
+def _elements(array: Any, offsets: pa.Array, target: pa.DataType) -> pa.Array:
+    """What is in the lists, converted; not what lies under nulls."""
+    try:
+        flat = array.flatten()
+    except pa.ArrowNotImplementedError:  # Arrow cannot put views of extension types in order
+        total = offsets[-1].as_py()
+        rows = pc.list_parent_indices(pa.ListArray.from_arrays(offsets, pa.nulls(total)))
+        shifts = pc.subtract(array.offsets.cast(pa.int64()), offsets.slice(0, len(array)).cast(pa.int64()))
+        return _gathered(array.values, pc.add(pa.arange(0, total), shifts.take(rows)), target)
+    return convert(flat, target)
 
 
 def _into_struct(array: Any, target: pa.DataType) -> pa.Array:
@@ -228,19 +241,20 @@ def _into_struct(array: Any, target: pa.DataType) -> pa.Array:
 
 
 def _into_map(array: Any, target: pa.DataType) -> pa.Array:
-    entry = pa.struct([array.type.key_field, array.type.item_field.with_name("value")])
-    pairs = array.cast(pa.list_(entry))
-    offsets = _offsets(pc.list_value_length(pairs))
-    keys, values = pairs.flatten().flatten()
-    try:
-        keys = convert(keys, target.key_type)
-    except Misfit as misfit:
-        raise misfit.under(".key") from None
-    try:
-        values = convert(values, target.item_type)
-    except Misfit as misfit:
-        raise misfit.under(".value") from None
-    return pa.MapArray.from_arrays(offsets, keys, values, type=target, mask=_null_mask(array))
+    mask = _null_mask(array)
+    ends = pa.concat_arrays([array.offsets])  # without the offset of a slice
+    parts = []
+    for step, values, type in (
+        (".key", array.keys, target.key_type),
+        (".value", array.items, target.item_type),
+    ):
+        lists = pa.ListArray.from_arrays(ends, values, mask=mask)
+        try:
+            parts.append(convert(lists.flatten(), type))
+        except Misfit as misfit:
+            raise misfit.under(step) from None
+    offsets = _offsets(pc.list_value_length(lists))
+    return pa.MapArray.from_arrays(offsets, parts[0], parts[1], type=target, mask=mask)
 
 
 def _null_mask(array: pa.Array) -> pa.Array | None:

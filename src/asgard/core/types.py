@@ -283,25 +283,20 @@ def _canonical_field(field: pa.Field) -> pa.Field:
 
 
 def _carried(array: pa.Array, field: pa.Field) -> pa.Array:
-    where = {"column": field.name}
     try:
         carried = convert(array, field.type)
     except Misfit as misfit:
-        place = field.name + misfit.path
-        value = "" if misfit.value is None else f" {misfit.value!r}"
+        value = "" if misfit.value is None else f" value {misfit.value!r}"
         raise DataError(
-            f"column {place}: the {misfit.source} value{value} cannot be carried as {misfit.target}"
-            if value
-            else f"column {place}: {misfit.source} cannot be carried as {misfit.target}",
+            f"the {misfit.source}{value} cannot be carried as {misfit.target}",
             hint=_as_text_hint(field.name),
-            where=where,
+            where={"column": field.name + misfit.path},
         ) from misfit
-    path = _forbidden_null(carried, field)
-    if path:
+    if path := _forbidden_null(carried, field):
         raise DataError(
-            f"column {path} is null in a row, and the table allows no nulls in it",
+            "a row has null, and the table allows no nulls in it",
             hint="fill it at the source, or load the table anew: asgard resync",
-            where=where,
+            where={"column": path},
         )
     return carried
 
