@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asgard.app.history import log_file
-from asgard.app.models import building_step, chosen_models
+from asgard.app.models import Choice, building_step, chosen_models
 from asgard.app.streams import OpenSources, ingest_steps
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from asgard.core.events import Emit
-from asgard.flow.run import Summary, run_steps
+from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
 from asgard.observe.event_log import EventLog, to_all
 from asgard.state.journal import new_run_id
@@ -50,20 +50,33 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
         open_engine=workspace.open_engine,
         resolve=workspace.mount,
     )
+    choice = chosen_models(workspace.models, wish.selectors)
     with OpenSources(workspace, cancel) as sources:
-        steps = ingest_steps(sources, wish.selectors, full_refresh=wish.full_refresh)
-        models = chosen_models(workspace, wish.selectors)
-        steps += [building_step(workspace, model, rebuild=wish.full_refresh) for model in models]
-        if not steps:
-            raise ConfigError(
-                f"nothing matches {' '.join(wish.selectors)!r}"
-                if wish.selectors
-                else "there is nothing to run",
-                hint="name a source, source.table, layer.table or a model; asgard.yml names the sources, "
-                "models/ holds the models",
-            )
+        steps = _steps(sources, choice, wish)
         try:
             selector = " ".join(wish.selectors)
             return run_steps(steps, setting, workspace.journal, selector, str(workspace.project.file))
         finally:
             log.close()
+
+
+def _steps(sources: OpenSources, choice: Choice, wish: RunWish) -> list[Step]:
+    """Streams first, then models in their order."""
+    workspace, selectors = sources.workspace, wish.selectors
+    steps: list[Step] = []
+    wanted = [*choice.unmatched, *choice.needed]
+    if wanted or not selectors:
+        steps, matched = ingest_steps(sources, wanted, full_refresh=wish.full_refresh)
+        for selector, error in choice.unmatched.items():
+            if selector not in matched:
+                raise ConfigError(
+                    f"nothing matches {selector!r}",
+                    hint=f"it is no source, source.table, layer.table or model; {error.hint}",
+                )
+    steps += [building_step(workspace, model, rebuild=wish.full_refresh) for model in choice.models]
+    if not steps:
+        raise ConfigError(
+            "there is nothing to run",
+            hint="asgard.yml names the sources and their tables, models/ holds the models",
+        )
+    return steps

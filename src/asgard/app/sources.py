@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from asgard.app.streams import WILDCARDS
 from asgard.app.workspace import Workspace
 from asgard.core.batch import Batch
 from asgard.core.errors import AsgardError, ConfigError
@@ -85,7 +84,7 @@ def sample(workspace: Workspace, name: str, limit_rows: int = 10) -> pa.Table:
         raise ConfigError(f"{name!r} names no stream", hint=f"asgard discover {source_name} lists them")
     spec = workspace.project.sources.get(source_name)
     entries = [table for table in spec.tables if table.name == stream_name] if spec else []
-    entry = entries[0] if entries and WILDCARDS.isdisjoint(stream_name) else None
+    entry = entries[0] if entries and not entries[0].is_pattern else None
     with workspace.source(source_name) as source:
         stream = source.describe(
             stream_name, entry.options if entry else None, entry.query if entry else None

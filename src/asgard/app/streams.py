@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -22,8 +23,6 @@ from asgard.flow.ingest import Pipeline, ingest
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
-
-WILDCARDS = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -74,26 +73,31 @@ class OpenSources:
                 stack.callback(source.close)
 
 
-def ingest_steps(sources: OpenSources, selectors: Sequence[str], *, full_refresh: bool = False) -> list[Step]:
-    """One step for each chosen stream, in the project's order.
+def ingest_steps(
+    sources: OpenSources, selectors: Sequence[str], *, full_refresh: bool = False
+) -> tuple[list[Step], set[str]]:
+    """One step for each chosen stream, in the project's order, and the selectors that chose any.
 
     A source that cannot list its streams for a wildcard becomes one step that fails with the reason.
     """
-    steps = []
+    steps: list[Step] = []
+    matched: set[str] = set()
     for name, spec in sources.workspace.project.sources.items():
-        if not any(_may_match(selector, name) for selector in selectors) and selectors:
+        near = {selector for selector in selectors if _may_match(selector, name)}
+        if selectors and not near:
             continue
         try:
             wanted = expand(sources, name, spec)
         except AsgardError as error:
             steps.append(_failing_step(f"bronze.{name}", error))
+            matched |= near
             continue
-        steps += [
-            _ingest_step(sources, one, full_refresh=full_refresh)
-            for one in wanted
-            if not selectors or any(_matches(selector, one) for selector in selectors)
-        ]
-    return steps
+        for one in wanted:
+            chose = {selector for selector in near if _matches(selector, one)}
+            if chose or not selectors:
+                steps.append(_ingest_step(sources, one, full_refresh=full_refresh))
+                matched |= chose
+    return steps, matched
 
 
 def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
@@ -103,13 +107,13 @@ def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
         AsgardError: the source was asked, and failed.
     """
     found: list[tuple[str, TableSpec]] = []
-    for table in spec.tables:
+    named = {entry.name for entry in spec.tables}
+    for table in spec.tables or (TableSpec(name="*"),):
         if not table.enabled:
             continue
-        if WILDCARDS.isdisjoint(table.name):
+        if not table.is_pattern:
             found.append((table.name, table))
             continue
-        named = {entry.name for entry in spec.tables}
         for stream in sources.get(name).streams(table.name):
             excluded = any(
                 fnmatchcase(stream.name, pattern) or fnmatchcase(stream.full_name, pattern)
@@ -118,6 +122,12 @@ def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
             if not excluded and not named & {stream.name, stream.full_name}:
                 found.append((stream.full_name, table))
     wished = [spec.table or stream_table(*_namespace_and_name(stream)) for stream, spec in found]
+    twice = sorted(name for name, count in Counter(wished).items() if count > 1)
+    if twice:
+        raise ConfigError(
+            f"several streams of {name} would be the table {', '.join(twice)}",
+            hint="give each a name of its own with `table:`, or exclude one",
+        )
     lake = lake_names(wished)
     return [
         Wanted(name, stream, table, TableName("bronze", name, lake[wish]))
@@ -212,9 +222,3 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
 def checks_of(spec: TableSpec) -> tuple[Check, ...]:
     """The checks of a table as the core knows them."""
     return tuple(check for entry in spec.checks for check in entry.checks())
-
-
-def all_wanted(sources: OpenSources, names: Iterable[str]) -> list[Wanted]:
-    """Every stream of the named sources."""
-    project = sources.workspace.project
-    return [one for name in names for one in expand(sources, name, project.sources[name])]

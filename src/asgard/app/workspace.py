@@ -69,7 +69,7 @@ class Workspace:
     @cached_property
     def models(self) -> tuple[Model, ...]:
         """The project's models, in the order of their dependencies."""
-        from asgard.app.models import read_models
+        from asgard.app.models import read_models  # which needs a workspace itself
 
         return read_models(self.project)
 
@@ -120,7 +120,20 @@ class Workspace:
         Raises:
             ConfigError: it does not exist yet.
         """
+        return self._existing(name).mount()
+
+    def pinned(self, name: TableName) -> tuple[int, Mount]:
+        """The newest version of a table, and its rows.
+
+        Raises:
+            ConfigError: it does not exist yet.
+        """
+        table = self._existing(name)
+        version = table.versions(1)[0].version
+        return version, table.mount(version)
+
+    def _existing(self, name: TableName) -> Table:
         table = self.lake.table(name)
         if not table.exists():
             raise ConfigError(f"table {name} does not exist yet", hint=f"asgard run {name} makes it")
-        return table.mount()
+        return table

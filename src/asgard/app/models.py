@@ -1,0 +1,107 @@
+"""The project's models: read from their files with every mistake placed, chosen, and made steps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from asgard.app.mistakes import Mistakes
+from asgard.app.project import Project
+from asgard.app.validation import Entries, read_model
+from asgard.app.workspace import Workspace
+from asgard.app.yaml_text import parse_yaml
+from asgard.core.check import Check
+from asgard.core.errors import ConfigError
+from asgard.core.table import TableName
+from asgard.flow.building import Building, build
+from asgard.flow.outcome import Outcome
+from asgard.flow.run import Step
+from asgard.flow.setting import Setting
+from asgard.quality.spec import CheckSpec
+from asgard.transform.models import Model, ModelFile, ModelSpec, load_models
+from asgard.transform.order import select
+
+
+class ModelFront(ModelSpec):
+    """Everything that a model's front comment takes."""
+
+    checks: tuple[CheckSpec, ...] = Field((), description="What the rows must be up to before they appear.")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What selectors mean among the models.
+
+    Attributes:
+        models: in the order of their dependencies.
+        needed: tables of bronze that a `+` takes with it, as selectors of streams.
+        unmatched: selector to the reason why it means no model.
+    """
+
+    models: list[Model]
+    needed: list[str]
+    unmatched: dict[str, ConfigError]
+
+
+def read_models(project: Project) -> tuple[Model, ...]:
+    """The models in the order of their dependencies.
+
+    Raises:
+        ConfigError: with everything that is wrong in all of their files, one mistake a line.
+    """
+    return tuple(load_models(project.models_folder, _read_front))
+
+
+def chosen_models(models: Sequence[Model], selectors: Sequence[str]) -> Choice:
+    """What selectors mean; without any all models."""
+    if not selectors:
+        return Choice(list(models), [], {})
+    names: set[TableName] = set()
+    needed: set[str] = set()
+    unmatched: dict[str, ConfigError] = {}
+    for selector in selectors:
+        try:
+            found = select(models, [selector])
+        except ConfigError as error:
+            unmatched[selector] = error
+            continue
+        names |= {model.name for model in found}
+        if selector.startswith("+"):
+            needed |= {str(up) for model in found for up in model.upstream if up.layer == "bronze"}
+    return Choice([model for model in models if model.name in names], sorted(needed), unmatched)
+
+
+def building_step(workspace: Workspace, model: Model, *, rebuild: bool = False) -> Step:
+    """The step that builds a model. The versions it reads are pinned when the step begins."""
+
+    def work(setting: Setting) -> Outcome:
+        upstream = {name: workspace.pinned(name) for name in model.upstream}
+        building = Building(
+            sql=model.sql,
+            table=workspace.lake.table(model.name),
+            mode=model.spec.mode,
+            keys=model.spec.primary_key,
+            checks=model.checks,
+            upstream=upstream,
+            fingerprint=model.fingerprint,
+        )
+        return build(building, setting, rebuild=rebuild)
+
+    needs = frozenset(map(str, model.upstream))
+    return Step(str(model.name), work, needs, {"mode": str(model.spec.mode)})
+
+
+def _read_front(file: ModelFile) -> tuple[ModelSpec, tuple[Check, ...]]:
+    mistakes = Mistakes()
+    node = parse_yaml(file.front.yaml, file.file, mistakes)
+    if node is not None and node.value is not None and not isinstance(node.value, dict):
+        mistakes.add("the front comment must be keys with values", hint="mode: append", place=node.where)
+    mistakes.raise_if_any()
+    nodes = node.value if node is not None and isinstance(node.value, dict) else {}
+    front = read_model(ModelFront, Entries(nodes, "", node.place if node else None, {}), mistakes)
+    mistakes.raise_if_any()
+    assert front is not None
+    spec = ModelSpec(**{name: getattr(front, name) for name in ModelSpec.model_fields})
+    return spec, tuple(check for entry in front.checks for check in entry.checks())
