@@ -29,6 +29,9 @@ BATCH_ROWS = 8192
 """Small, because the width of a row is not known before it is there (Promise 5). To stream 10 M whole rows
 takes a tenth more CPU time than in batches of 100,000; aggregates do not notice."""
 
+WORKER_BYTES = 128 << 20
+"""What one worker holds when it reads wide Parquet: with less memory than that for each, fewer work."""
+
 SQL_TYPES = {
     **{"bool": "BOOLEAN", "int8": "TINYINT", "int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT"},
     **{"uint8": "UTINYINT", "uint16": "USMALLINT", "uint32": "UINTEGER", "uint64": "UBIGINT"},
@@ -53,7 +56,7 @@ class DuckDBEngine:
 
     Args:
         memory_bytes: DuckDB's limit; what exceeds it is spilled.
-        threads: workers of one query.
+        threads: workers of one query; fewer where memory is short.
         spill_folder: where it makes a folder of its own to spill; the system's temporary folder by default.
     """
 
@@ -130,9 +133,13 @@ class DuckDBEngine:
     def _opened(self) -> duck.Connection:
         if self._connection is None:
             connection = duck.connect(
-                memory_bytes=self._memory_bytes, threads=self._threads, spill_folder=self._spill_folder
+                memory_bytes=self._memory_bytes,
+                threads=min(self._threads, self._memory_bytes // WORKER_BYTES),
+                spill_folder=self._spill_folder,
             )
             try:
+                # A load's rows keep their order through a SELECT: of two with one key the later one counts.
+                connection.execute("SET preserve_insertion_order = true")
                 for number, attached in enumerate(self._mounts.values()):
                     attached.create(connection, number)
                 _lock(connection, {file for a in self._mounts.values() for file in a.mount.files})
