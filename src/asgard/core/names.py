@@ -31,8 +31,12 @@ _UNFIT = re.compile(r"[ ,;{}()\n\t=\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff.\
 
 
 def fold(name: str) -> str:
-    """What two names have in common when some system takes them for the same."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    """What two names have in common when some system takes them for the same.
+
+    Through upper case too: Java, and so Spark, holds `ı` and `i` for equal.
+    """
+    lower = unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", lower.upper().casefold())
 
 
 def lake_names(
@@ -75,8 +79,8 @@ def stream_table(namespace: str, name: str, default_namespaces: Iterable[str] = 
 def folder(name: TableName) -> str:
     """Where the table lies below the lake's location: `bronze/shop/orders`, POSIX separators.
 
-    Each part is percent-encoded, also where some file system or lake reader would hide or bend it. The
-    inverse is `from_folder`, but for parts beyond 200 bytes: those are cut and end in a hash.
+    Each part is percent-encoded, also where some file system or lake reader would hide or bend it. Parts
+    beyond 200 bytes are cut and end in a hash: `from_folder` gives another name for them, of the same folder.
     """
     return "/".join(_encoded(part) for part in name.parts)
 
@@ -122,13 +126,20 @@ def _cut(text: str, size_bytes: int) -> str:
 
 
 def _encoded(part: str) -> str:
-    encoded = quote(unicodedata.normalize("NFC", part), safe="-_.~")
+    whole = _percent(unicodedata.normalize("NFC", part))
+    if len(whole) <= MAX_PART_BYTES:
+        return whole
+    suffix = f"__{hashlib.sha256(part.encode()).hexdigest()[:16]}"
+    kept = ""
+    for character in unicodedata.normalize("NFC", part):
+        if len(_percent(kept + character)) > MAX_PART_BYTES - len(suffix):
+            break
+        kept += character
+    return _percent(kept + suffix)
+
+
+def _percent(text: str) -> str:
+    encoded = quote(text, safe="-_.~")
     if encoded[:1] in ("_", "."):  # lake readers take such folders for hidden
         encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
-    if encoded.endswith("."):  # some file systems drop it
-        encoded = encoded[:-1] + "%2E"
-    if len(encoded) <= MAX_PART_BYTES:
-        return encoded
-    digest = hashlib.sha256(part.encode()).hexdigest()[:16]
-    cut = re.sub(r"%[0-9A-F]?$", "", encoded[: MAX_PART_BYTES - 18])
-    return f"{cut}__{digest}"
+    return encoded[:-1] + "%2E" if encoded.endswith(".") else encoded  # some file systems drop it
