@@ -9,10 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from asgard.app.specs import TableSpec
 from asgard.app.workspace import Workspace
 from asgard.core.batch import Batch
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.events import Emit, Event, Kind
+from asgard.core.source import Source
 from asgard.core.stream import Selection, Stream
 
 
@@ -86,22 +88,23 @@ def sample(workspace: Workspace, name: str, limit_rows: int = 10) -> pa.Table:
     entries = [table for table in spec.tables if table.name == stream_name] if spec else []
     entry = entries[0] if entries and not entries[0].is_pattern else None
     with workspace.source(source_name) as source:
-        stream = source.describe(
-            stream_name, entry.options if entry else None, entry.query if entry else None
-        )
-        selection = Selection(
-            stream, query=entry.query if entry else None, options=entry.options if entry else None
-        )
-        with source.plan([selection], {}) as plan:
-            batches: list[pa.RecordBatch] = []
-            for split in plan.splits:
-                reader = source.open(split)
-                try:
-                    while (rows := sum(batch.num_rows for batch in batches)) < limit_rows:
-                        polled = reader.poll(1 << 20, 1.0)
-                        if not isinstance(polled, Batch):
-                            break
-                        batches.append(polled.data.slice(0, limit_rows - rows))
-                finally:
-                    reader.close()
-            return pa.Table.from_batches(batches, schema=stream.schema)
+        return first_rows(source, entry or TableSpec(name=stream_name), limit_rows)
+
+
+def first_rows(source: Source, spec: TableSpec, limit_rows: int) -> pa.Table:
+    """The first rows of a stream, in the source's own types."""
+    stream = source.describe(spec.name, spec.options, spec.query)
+    selection = Selection(stream, query=spec.query, options=spec.options)
+    batches: list[pa.RecordBatch] = []
+    with source.plan([selection], {}) as plan:
+        for split in plan.splits:
+            reader = source.open(split)
+            try:
+                while (rows := sum(batch.num_rows for batch in batches)) < limit_rows:
+                    polled = reader.poll(1 << 20, 1.0)
+                    if not isinstance(polled, Batch):
+                        break
+                    batches.append(polled.data.slice(0, limit_rows - rows))
+            finally:
+                reader.close()
+    return pa.Table.from_batches(batches, schema=stream.schema)

@@ -17,6 +17,8 @@ from asgard.cli.output import cell_text, print_json, print_table, seconds_text
 
 if TYPE_CHECKING:
     from asgard.core.cancel import Cancel
+    from asgard.core.events import Emit
+    from asgard.flow.run import Summary
 
 
 @click.command()
@@ -45,28 +47,46 @@ def run(
     SELECTORS: a source (shop), a stream (shop.orders), a table (bronze.shop.orders), a model (gold.revenue),
     a model with what it reads (+gold.revenue), globs (silver.*). Without any: everything.
     """
-    if config_file is not None:
-        from asgard.cli.data_block import run_data_block
-
-        return run_data_block(config_file, to_table, as_json)
+    if config_file is not None and to_table is None:
+        return _show_block(config_file, as_json)
+    from asgard.app.block_runs import load_block
     from asgard.app.runs import RunWish
     from asgard.app.runs import run as do_run
 
-    workspace = open_workspace(project, env, memory, parallel)
+    def start(emit: Emit) -> Summary:
+        if config_file is not None and to_table is not None:
+            return load_block(Path(config_file), to_table, emit, cancel)
+        workspace = open_workspace(project, env, memory, parallel)
+        return do_run(workspace, RunWish(selectors, full_refresh), emit, cancel)
+
     with cancelled_by_signals() as cancel:
-        wish = RunWish(selectors, full_refresh)
         if as_json:
-            summary = do_run(workspace, wish, lambda event: click.echo(json.dumps(event.as_dict())), cancel)
-            return summary.exit_code
+            return start(lambda event: click.echo(json.dumps(event.as_dict()))).exit_code
         from asgard.cli.screen import Screen
 
         with Screen() as screen:
-            summary = do_run(workspace, wish, screen, cancel)
+            summary = start(screen)
     rows = sum(outcome.rows_read for outcome in summary.outcomes)
     colour = "green" if summary.status == "done" else "red"
     figures = f"{len(summary.outcomes)} steps, {rows:,} rows in {seconds_text(summary.seconds)}"
     click.echo(f"{click.style(summary.status, fg=colour, bold=True)}: {figures}, run {summary.run}", err=True)
     return summary.exit_code
+
+
+def _show_block(config_file: str, as_json: bool) -> int:
+    from asgard.app.block_runs import sample_block
+    from asgard.app.rows import json_rows, text_rows
+
+    rows = sample_block(Path(config_file))
+    if as_json:
+        schema = {field.name: str(field.type) for field in rows.schema}
+        print_json({"schema": schema, "rows": json_rows(rows.to_batches())})
+        return 0
+    print_table(["column", "type"], ((field.name, field.type) for field in rows.schema))
+    click.echo()
+    print_table(rows.schema.names, text_rows(rows.to_batches()))
+    click.echo("--to bronze.SOURCE.TABLE loads it into the lake", err=True)
+    return 0
 
 
 @contextmanager

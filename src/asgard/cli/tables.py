@@ -184,13 +184,16 @@ def models(project: str | None, env: str | None, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"model": str(m.name), "mode": str(m.mode), "reads": sorted(map(str, m.upstream)),
-                 "checks": len(m.checks), "description": m.description}
+                {"model": str(m.name), "mode": str(m.spec.mode), "reads": sorted(map(str, m.upstream)),
+                 "checks": len(m.checks), "description": m.spec.description}
                 for m in found
             ]
         )  # fmt: skip
         return
-    rows = ((str(m.name), str(m.mode), ", ".join(sorted(map(str, m.upstream))), m.description) for m in found)
+    rows = (
+        (str(m.name), str(m.spec.mode), ", ".join(sorted(map(str, m.upstream))), m.spec.description)
+        for m in found
+    )
     print_table(["model", "mode", "reads", "about"], rows)
 
 
