@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from pyarrow import csv as arrow_csv
 from asgard.core.budget import MEBIBYTE
 from asgard.core.cancel import Cancel
 from asgard.core.errors import DataError
-from asgard.transport.column_types import field_of
+from asgard.transport.column_types import field_of, unique_names
 from asgard.transport.files import FoundFile, opened, refuse_changed, wrapped
 from asgard.transport.text_proof import TextProof, convert_texts
 
@@ -218,18 +218,7 @@ def _has_one_column(first: bytes, dialect: Dialect) -> bool:
 
 
 def _header_names(batch: pa.RecordBatch, dialect: Dialect) -> list[str]:
-    """The names in the header, made unique: an empty one is called `column_3`, a second `a` is `a_2`."""
-    if not dialect.header:
-        return [f"column_{number}" for number in range(1, batch.num_columns + 1)]
-    written = [column[0].as_py() or f"column_{number}" for number, column in enumerate(batch.columns, 1)]
-    names: list[str] = []
-    for name in written:
-        unique, number = name, 1
-        while unique in names or (number > 1 and unique in written):
-            number += 1
-            unique = f"{name}_{number}"
-        names.append(unique)
-    return names
+    return unique_names([column[0].as_py() if dialect.header else None for column in batch.columns])
 
 
 def _ragged(file: FoundFile, dialect: Dialect, row: Any) -> DataError:
@@ -238,10 +227,9 @@ def _ragged(file: FoundFile, dialect: Dialect, row: Any) -> DataError:
     line = _line_of(file, dialect, row.expected_columns)
     shown = row.text if len(row.text) <= 60 else row.text[:57] + "..."
     return DataError(
-        f"{file.name}:{line}: the row has {row.actual_columns} fields, the header has "
-        f"{row.expected_columns}: {shown!r}",
+        f"the row has {row.actual_columns} fields, the header has {row.expected_columns}: {shown!r}",
         hint="mend the row; if the file is written otherwise, set delimiter, quote, escape or skip_rows",
-        where={"file": f"{file.name}:{line}"},
+        where={"file": f"{file.name}:{line}" if line else file.name},
     )
 
 
@@ -265,7 +253,7 @@ def _line_of(file: FoundFile, dialect: Dialect, fields: int) -> str:
 
 def _unclosed(file: FoundFile) -> DataError:
     return DataError(
-        f"{file.name}: a quote is opened and never closed: the file is cut off, or the quote is none",
+        "a quote is opened and never closed: the file is cut off, or the quote is none",
         hint='fetch it again; if its values contain lone quotes, set quote: ""',
         where={"file": file.name},
     )
@@ -276,11 +264,11 @@ def _unreadable(file: FoundFile, dialect: Dialect, error: Exception) -> DataErro
     if "UTF8" in text:
         line = _line_of_bad_bytes(file)
         return DataError(
-            f"{file.name}:{line}: bytes that are no {dialect.encoding}",
+            f"bytes that are no {dialect.encoding}",
             hint="set encoding to the one it is written in, for example latin-1, cp1252 or utf-16",
-            where={"file": f"{file.name}:{line}"},
+            where={"file": f"{file.name}:{line}" if line else file.name},
         )
-    return DataError(f"{file.name}: {text.splitlines()[0]}", where={"file": file.name})
+    return DataError(text.splitlines()[0], where={"file": file.name})
 
 
 def _line_of_bad_bytes(file: FoundFile) -> str:
@@ -336,19 +324,6 @@ def typed_batch(batch: pa.RecordBatch, schema: pa.Schema, file: FoundFile) -> pa
             where = {"file": file.name, "column": column.name}
             arrays.append(convert_texts(batch.column(index), column.type, where))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def prove_schema(
-    files: Sequence[FoundFile], dialect: Dialect, pinned: Mapping[str, str], *, proved: bool, cancel: Cancel
-) -> pa.Schema:
-    """The schema of all files together, by name; reads them wholly unless no type is to be found out."""
-    columns = ColumnProofs(pinned)
-    for file in files:
-        for batch in text_batches(file, dialect, cancel=cancel):
-            columns.see(batch)
-            if not proved or set(batch.schema.names) <= set(pinned):
-                break
-    return columns.schema(proved=proved)
 
 
 def read_delimited(

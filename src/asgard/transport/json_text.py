@@ -310,7 +310,7 @@ def broken(name: str, what: str, line: int | None = None, column: int | None = N
     """The error about text that is no JSON."""
     place = ":".join(str(part) for part in (name, line, column) if part is not None)
     return DataError(
-        f"{place}: this is no JSON: {what[:1].lower()}{what[1:]}",
+        f"this is no JSON: {what[:1].lower()}{what[1:]}",
         hint="mend it there; a file that was cut off has to be fetched again",
         where={"file": place},
     )
