@@ -6,7 +6,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Contender:
         command: None when it cannot run; then `failure` says why.
         before: untimed, before each run, after its folder was emptied.
         judge: untimed, after each run: why the run does not count, or "".
+        told: untimed, after each run: facts besides those that the command tells.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Contender:
     command: Command | None = None
     before: Callable[[], None] | None = None
     judge: Callable[[Measurement], str] | None = None
+    told: Callable[[], Mapping[str, Any]] | None = None
     failure: str = ""
 
 
@@ -114,7 +116,9 @@ def _once(contender: Contender, command: Command, server_pid: int | None) -> Mea
         contender.before()
     measurement = measured(command, server_pid)
     if not measurement.failure and contender.judge:
-        measurement = Measurement(**{**vars(measurement), "failure": contender.judge(measurement)})
+        measurement = replace(measurement, failure=contender.judge(measurement))
+    if not measurement.failure and contender.told:
+        measurement = replace(measurement, facts={**measurement.facts, **contender.told()})
     if not measurement.failure:
         shutil.rmtree(command.out, ignore_errors=True)  # the disk is for the next one
     return measurement

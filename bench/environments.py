@@ -27,6 +27,7 @@ REQUIREMENTS = {
         "connectorx==0.4.6",
     ),
     "ingestr": ("ingestr==1.1.76",),
+    "pointblank": ("pointblank==1.1.1", "ibis-framework[duckdb]==12.0.0", "duckdb==1.5.5", "polars==2.1.0"),
     # The wheel `sling` fetches its program when it is first called; this one holds it. For Parquet it calls
     # DuckDB's shell with two extensions, which it would fetch, too.
     "sling": (

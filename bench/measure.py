@@ -1,7 +1,7 @@
 """One run of one command, measured: wall, CPU of its process tree and of the server, memory, what it wrote.
 
-CPU seconds and ratios within one run of the benchmark are the figures to trust. Wall time suffers from whoever
-else works on the machine; how much they did is measured too (`other_cpu_seconds`).
+CPU seconds and ratios within one run of the benchmark are the figures to trust. Wall time suffers from
+whoever else works on the machine; how much they did is measured too (`other_cpu_seconds`).
 
 Reference: https://man7.org/linux/man-pages/man5/proc.5.html
 """
@@ -35,14 +35,12 @@ class Command:
         folder: working folder; its `out` is what the command is to fill, its `log` takes what it prints.
         environment: variables besides those of this process.
         timeout_seconds: after that it is ended, and has failed.
-        memory_group: cgroup into which it is put before it starts; None for none.
     """
 
     argv: tuple[str, ...]
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     timeout_seconds: float = 1800
-    memory_group: Path | None = None
 
     @property
     def out(self) -> Path:
@@ -91,7 +89,6 @@ def measured(command: Command, server_pid: int | None = None) -> Measurement:
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
-            preexec_fn=_entering(command.memory_group) if command.memory_group else None,
         )
         with _Watch(process.pid, command.timeout_seconds) as watch:
             _, status, usage = os.wait4(process.pid, 0)
@@ -193,13 +190,6 @@ def _machine_cpu_seconds() -> float:
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _wait, irq, soft = (int(value) for value in fields[:7])
     return (user + nice + system + irq + soft) / TICKS_A_SECOND
-
-
-def _entering(group: Path) -> Any:
-    def enter() -> None:
-        (group / "cgroup.procs").write_text(str(os.getpid()))
-
-    return enter
 
 
 def _last_lines(log: Path) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from bench.contests import extract, install, startup
+from bench.contests import checks, commits, extract, install, memory, merge, startup
 from bench.setting import Room
 
 CONTESTS: dict[str, Room] = {
     "startup": startup.contests,
     "install": install.contests,
+    "checks": checks.contests,
+    "commits": commits.contests,
+    "merge": merge.contests,
     "extract": extract.contests,
+    "memory": memory.contests,
 }
 """By name, in the order in which they run."""

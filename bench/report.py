@@ -35,13 +35,22 @@ def bars_table(contest: Document) -> str:
     """Every bar with the figure that was reached, and whether that is enough."""
     rows = []
     for bar, figure, met in judged(contest):
-        limit = f"{bar['at_most']:g}x of {bar['of']}" if bar["of"] else _shown(bar["metric"], bar["at_most"])
-        reached = "not measured"
-        if figure is not None:
-            reached = f"{figure:.2f}x" if bar["of"] else _shown(bar["metric"], figure)
-        answer = "-" if met is None else ("met" if met else "**missed**")
-        rows.append([bar["contender"], _head(contest, bar["metric"]), limit, reached, answer])
-    return _table(["contender", "figure", "at most", "reached", ""], rows) if rows else ""
+        answer = "" if met is None else ("met" if met else "**missed**")
+        rows.append([bar["contender"], _head(contest, bar["metric"]), *_limit(bar, figure), answer])
+    return _table(["bar", "figure", "at most", "reached", ""], rows) if rows else ""
+
+
+def bar_text(contest: Document, bar: Document, figure: float | None) -> str:
+    """A bar and its figure in words."""
+    limit, reached = _limit(bar, figure)
+    return f"{bar['contender']}, {_head(contest, bar['metric'])}: at most {limit}, reached {reached}"
+
+
+def _limit(bar: Document, figure: float | None) -> tuple[str, str]:
+    limit = f"{bar['at_most']:g}x of {bar['of']}" if bar["of"] else _shown(bar["metric"], bar["at_most"])
+    if figure is None:
+        return limit, "not measured"
+    return limit, f"{figure:.2f}x" if bar["of"] else _shown(bar["metric"], figure)
 
 
 def judged(contest: Document) -> Iterator[tuple[Document, float | None, bool | None]]:

@@ -1,7 +1,7 @@
 """From PostgreSQL to the lake: TPC-H lineitem and tables of every type, Asgard against its peers.
 
-Asgard runs a real project with its default settings and five checks to a committed Delta table. The others write
-Parquet or Delta as fast as they can be made to, and check nothing.
+Asgard runs a real project with its default settings and five checks to a committed Delta table. The others
+write Parquet or Delta as fast as they can be made to, and check nothing.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ EVERY_TYPE_CHECKS: list[dict[str, Any]] = [
     {"non_negative": ["single"]},
     {"row_count": {"min": 1}},
 ]
+
+
+Argv = Callable[[Environment, Path], Sequence[str]]
+"""What a peer is called with, in its environment and folder."""
 
 
 @dataclass(frozen=True)
@@ -175,37 +179,47 @@ def _reference(task: Task) -> Contender:
 
 
 def _peers(task: Task) -> Iterator[Contender]:
-    uri = task.source.uri
+    uri, table = task.source.uri, task.table
+
+    def ingestr(env: Environment, folder: Path) -> Sequence[str]:
+        program = str(env.folder / "bin" / "ingestr")
+        source = ("--source-uri", uri, "--source-table", f"public.{table}")
+        target = ("--dest-uri", f"parquet://{folder}/out/part-0.parquet", "--dest-table", table)
+        return (program, "ingest", "--yes", "--progress", "log", "--no-load-timestamp", *source, *target)
+
+    def sling(env: Environment, folder: Path) -> Sequence[str]:
+        shell = env.file("lib/**/duckdb_cli/duckdb")
+        setting = ("env", f"HOME={_home_with_extensions(env)}", f"DUCKDB_PATH={shell}")
+        program = str(env.file("lib/**/sling-linux-amd64"))
+        streams = ("--src-stream", f"public.{table}", "--tgt-object", f"file://{folder}/out/part-0.parquet")
+        return (*setting, program, "run", "--src-conn", uri, *streams)
+
+    def connectorx(env: Environment, folder: Path) -> Sequence[str]:
+        return env.script("connectorx_parquet", uri, table, task.key, folder / "out")
+
+    def adbc(env: Environment, folder: Path) -> Sequence[str]:
+        return env.script("adbc_parquet", uri, table, folder / "out")
+
+    def dlt(backend: str, table_format: str) -> Argv:
+        places = ("out", "scratch")
+        return lambda env, folder: env.script(
+            "dlt_lake", uri, table, backend, table_format, *(folder / place for place in places)
+        )
+
+    writer = "pyarrow's writer, zstd 1"
     yield _of(
-        task, "ingestr", "ingestr to parquet", "its own format options (snappy)", lambda env, folder: (
-            str(env.folder / "bin" / "ingestr"), "ingest", "--yes", "--progress", "log", "--no-load-timestamp",
-            "--source-uri", uri, "--source-table", f"public.{task.table}",
-            "--dest-uri", f"parquet://{folder}/out/part-0.parquet", "--dest-table", task.table,
-        ),
-    )  # fmt: skip
+        task, "ingestr", "ingestr to parquet", "1.1.76, snappy, which it does not let one choose", ingestr
+    )
     yield _of(
-        task, "sling", "sling to parquet", "1.4.11: newer ones fetch their program at the first call",
-        lambda env, folder: (
-            "env", f"HOME={_home_with_extensions(env)}", f"DUCKDB_PATH={env.file('lib/**/duckdb_cli/duckdb')}",
-            str(env.file("lib/**/sling-linux-amd64")), "run", "--src-conn", uri,
-            "--src-stream", f"public.{task.table}", "--tgt-object", f"file://{folder}/out/part-0.parquet",
-        ),
-    )  # fmt: skip
+        task, "sling", "sling to parquet", "1.4.11: newer ones fetch their program from elsewhere", sling
+    )
     yield _of(
-        task, "connectorx", "connectorx to parquet", "Arrow stream, 2 partitions, pyarrow's writer, zstd 1",
-        lambda env, folder: env.script("connectorx_parquet", uri, task.table, task.key, folder / "out"),
-    )  # fmt: skip
-    yield _of(
-        task, "adbc", "adbc to parquet", "2 connections, decimals cast, pyarrow's writer, zstd 1",
-        lambda env, folder: env.script("adbc_parquet", uri, task.table, folder / "out"),
-    )  # fmt: skip
-    for backend, table_format in (("connectorx", "parquet"), ("connectorx", "delta"), ("pyarrow", "delta")):
-        yield _of(
-            task, "dlt", f"dlt {backend} to {table_format}", f"sql_database, backend {backend}, 100,000 rows a chunk",
-            lambda env, folder, b=backend, f=table_format: env.script(
-                "dlt_lake", uri, task.table, b, f, folder / "out", folder / "scratch"
-            ),
-        )  # fmt: skip
+        task, "connectorx", "connectorx to parquet", f"Arrow stream, 2 partitions, {writer}", connectorx
+    )
+    yield _of(task, "adbc", "adbc to parquet", f"2 connections, decimals cast, {writer}", adbc)
+    for backend, form in (("connectorx", "parquet"), ("connectorx", "delta"), ("pyarrow", "delta")):
+        note = f"sql_database, backend {backend}, 100,000 rows a chunk"
+        yield _of(task, "dlt", f"dlt {backend} to {form}", note, dlt(backend, form))
 
 
 def _home_with_extensions(env: Environment) -> Path:
@@ -219,9 +233,7 @@ def _home_with_extensions(env: Environment) -> Path:
     return home
 
 
-def _of(
-    task: Task, peer: str, name: str, note: str, argv: Callable[[Environment, Path], Sequence[str]]
-) -> Contender:
+def _of(task: Task, peer: str, name: str, note: str, argv: Argv) -> Contender:
     """A peer in its environment; one that could not be installed has failed."""
     env = environment(peer)
     if env.failure:

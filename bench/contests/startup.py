@@ -1,4 +1,4 @@
-"""What a command costs before it does anything: `asgard --help`, `asgard runs --json`, and the peers' help."""
+"""What a command costs before it does anything: `asgard --help`, `asgard runs --json`, the peers' help."""
 
 from __future__ import annotations
 

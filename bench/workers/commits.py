@@ -1,0 +1,75 @@
+"""Commits 1,000 rows again and again; CPU ms a commit at the first, at the 100th and at the 300th.
+
+Arguments: HOW FOLDER COMMITS. HOW is `asgard`, `deltalake` (its handle opened anew for each commit, as a
+process that comes and goes does) or `deltalake-kept`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import deltalake
+import pyarrow as pa
+
+from asgard.core.position import Position
+from asgard.core.stream import Mode
+from asgard.lake.lakehouse import DeltaLake
+from bench.workers.loads import NAME, request
+
+ROWS = 1000
+WINDOW = 10
+
+
+def main(how: str, folder: str, commits: str) -> None:
+    """The figures are means over ten commits, so that one checkpoint does not decide."""
+    commit = _asgard(folder) if how == "asgard" else _deltalake(folder, kept=how.endswith("kept"))
+    milliseconds = []
+    for number in range(int(commits)):
+        rows = pa.record_batch(
+            {
+                "id": pa.array(range(number * ROWS, (number + 1) * ROWS), pa.int64()),
+                "text": pa.array([f"row {number}-{row}" for row in range(ROWS)]),
+            }
+        )
+        before = time.process_time()
+        commit(rows, number)
+        milliseconds.append((time.process_time() - before) * 1000)
+    middle = len(milliseconds) // 3
+    told = {
+        "first_ms": milliseconds[1 : WINDOW + 1],
+        "hundredth_ms": milliseconds[middle - WINDOW // 2 : middle + WINDOW // 2],
+        "last_ms": milliseconds[-WINDOW:],
+    }
+    print(json.dumps({name: sum(values) / len(values) for name, values in told.items()}))
+
+
+def _asgard(folder: str) -> Callable[[pa.RecordBatch, int], None]:
+    table = DeltaLake(Path(folder)).table(NAME)
+
+    def commit(rows: pa.RecordBatch, number: int) -> None:
+        with table.load(request(rows.schema, Mode.APPEND)) as load:
+            load.publish(load.prepare([load.stage([rows])]), Position().finished(str(number)))
+
+    return commit
+
+
+def _deltalake(folder: str, kept: bool) -> Callable[[pa.RecordBatch, int], None]:
+    path = Path(folder) / "table"
+    handle: deltalake.DeltaTable | None = None
+
+    def commit(rows: pa.RecordBatch, number: int) -> None:
+        nonlocal handle
+        target = handle if kept and handle else str(path)
+        deltalake.write_deltalake(target, pa.table(rows), mode="append")
+        if kept and handle is None:
+            handle = deltalake.DeltaTable(path)
+
+    return commit
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
