@@ -1,4 +1,4 @@
-"""`asgard query`, `asgard tables`, `asgard resync`, `asgard models`, `asgard checks`."""
+"""`asgard query`, `asgard tables`, `asgard resync`."""
 
 from __future__ import annotations
 
@@ -173,45 +173,3 @@ def resync(table: str, accept: bool, project: str | None, env: str | None) -> No
     streams = do_resync(open_workspace(project, env), table, accept=accept)
     said = "its position is trusted again" if accept else "the next run reads it from the beginning"
     click.echo(f"{table} ({', '.join(streams)}): {said}")
-
-
-@click.command()
-@project_options
-@json_option
-def models(project: str | None, env: str | None, as_json: bool) -> None:
-    """List models in the order in which they are built, and what they read."""
-    found = open_workspace(project, env).models
-    if as_json:
-        print_json(
-            [
-                {"model": str(m.name), "mode": str(m.spec.mode), "reads": sorted(map(str, m.upstream)),
-                 "checks": len(m.checks), "description": m.spec.description}
-                for m in found
-            ]
-        )  # fmt: skip
-        return
-    rows = (
-        (str(m.name), str(m.spec.mode), ", ".join(sorted(map(str, m.upstream))), m.spec.description)
-        for m in found
-    )
-    print_table(["model", "mode", "reads", "about"], rows)
-
-
-@click.command()
-@click.argument("tables", nargs=-1)
-@project_options
-@json_option
-def checks(tables: tuple[str, ...], project: str | None, env: str | None, as_json: bool) -> int:
-    """Run the checks of TABLES (or of all) as the tables are now; nothing is changed."""
-    from asgard.app.checks import check_tables
-
-    found = list(check_tables(open_workspace(project, env), tables))
-    if as_json:
-        print_json([{"table": name, **result.as_dict()} for name, result in found])
-    else:
-        print_table(
-            ["", "table", "check", "result"],
-            (("✓" if r.passed else "✗", name, r.check.name, r.message) for name, r in found),
-        )
-    failed = sum(not result.passed and str(result.check.on_fail) != "warn" for _, result in found)
-    return 4 if failed else 0
