@@ -30,6 +30,7 @@ from asgard.core.errors import (
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
+Error = duckdb.Error
 
 
 def connect(

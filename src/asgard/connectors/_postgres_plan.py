@@ -1,0 +1,350 @@
+"""One plan of PostgreSQL: the transaction that holds the snapshot, and what each stream reads in it.
+
+Tables are locked against changes (ACCESS SHARE) before the snapshot is taken, because ALTER TABLE and
+TRUNCATE do not keep old snapshots whole. Which rows are new is `_postgres_cursor`'s to say, how they are
+split `_postgres_splits`'.
+
+Reference: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from asgard.connectors._postgres_catalog import Relation
+from asgard.connectors._postgres_cursor import (
+    RESYNC,
+    CursorColumn,
+    Guard,
+    Mark,
+    Snapshot,
+    bounded_condition,
+    keyed_condition,
+    trusted,
+    window_condition,
+)
+from asgard.connectors._postgres_splits import (
+    Piece,
+    Reading,
+    first_pages,
+    is_wide,
+    pieces_of,
+    splits_of,
+)
+from asgard.connectors._postgres_types import NUMBERS, TIMES, Attribute, quote
+from asgard.core.errors import ConfigError, PositionLost, QueryError
+from asgard.core.position import DONE, Position, Token
+from asgard.core.source import Plan
+from asgard.core.stream import Mode, Selection, Split
+from asgard.transport.postgres import Connection, session_settings
+
+FLOATS = frozenset({700, 701})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A stream as it is to be read.
+
+    Attributes:
+        attributes: all columns that there are: the cursor need not be read.
+        relation: None for a query.
+        source: what stands behind FROM.
+    """
+
+    selection: Selection
+    reading: Reading
+    attributes: Sequence[Attribute]
+    relation: Relation | None
+    source: str
+    guard: Guard = "snapshot"
+
+    @property
+    def cursor(self) -> CursorColumn | None:
+        """The cursor; None when everything is read each time.
+
+        Raises:
+            QueryError: there is no such column.
+        """
+        name = self.selection.cursor
+        if name is None or self.selection.mode is Mode.REPLACE:
+            return None
+        found = next((attribute for attribute in self.attributes if attribute.name == name), None)
+        if found is None:
+            raise QueryError(
+                f"there is no column {name!r} for the cursor",
+                hint=f"the columns are {', '.join(attribute.name for attribute in self.attributes)}",
+            )
+        types = self.reading.types
+        base = types.base(found.type)
+        kind: Any = "time" if base in TIMES else "number" if base in NUMBERS | FLOATS else "other"
+        return CursorColumn(quote(name), types.name(found.type), kind)
+
+
+@dataclass
+class StreamPlan:
+    """What a plan says about one stream."""
+
+    splits: list[Split] = field(default_factory=list)
+    token: Token | None = None
+    resumable: bool = False
+    resumed: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+class PostgresPlan(Plan):
+    """Holds the transaction of the snapshot until it is closed."""
+
+    def __init__(self, connection: Connection, plans: Mapping[str, StreamPlan]) -> None:
+        super().__init__(
+            [split for plan in plans.values() for split in plan.splits],
+            {stream: plan.token for stream, plan in plans.items() if plan.token is not None},
+            frozenset(stream for stream, plan in plans.items() if plan.resumable),
+            frozenset(stream for stream, plan in plans.items() if plan.resumed),
+            [warning for plan in plans.values() for warning in plan.warnings],
+        )
+        self._connection = connection
+
+    def close(self) -> None:
+        """Ends the transaction; splits that are being read keep their snapshot."""
+        self._connection.close()
+
+
+def take_snapshot(connection: Connection, relations: Sequence[Relation]) -> Snapshot:
+    """Begins the plan's transaction: locks first, then the snapshot.
+
+    Raises:
+        Unreachable: somebody is changing a table.
+    """
+    connection.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    connection.rows(session_settings(connection.version))
+    lockable = [relation.sql for relation in relations if relation.lockable]
+    if lockable:
+        connection.rows(f"LOCK TABLE {', '.join(lockable)} IN ACCESS SHARE MODE")
+    name, xmin, xmax, told = connection.row(
+        "SELECT pg_export_snapshot(), txid_snapshot_xmin(s), txid_snapshot_xmax(s), "
+        "has_function_privilege('pg_control_system()', 'EXECUTE') "
+        "AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE') FROM txid_current_snapshot() s"
+    )
+    system = ""
+    if told:
+        [system] = connection.row(
+            "SELECT system_identifier || '/' || timeline_id FROM pg_control_system(), pg_control_checkpoint()"
+        )
+    return Snapshot(name, xmin, xmax, system, connection.version)
+
+
+class Planner:
+    """Works out what each stream reads in one snapshot.
+
+    Args:
+        connection: the one that holds the snapshot.
+        parallel: how many splits may be read at the same time.
+        batch_bytes: about how large a batch may be.
+    """
+
+    def __init__(self, connection: Connection, snapshot: Snapshot, parallel: int, batch_bytes: int) -> None:
+        self._connection = connection
+        self._snapshot = snapshot
+        self._parallel = max(parallel, 1)
+        self._batch_bytes = batch_bytes
+
+    def plan(self, wish: Wish, position: Position | None, until: str | None) -> StreamPlan:
+        """The splits, token and warnings of one stream.
+
+        Raises:
+            QueryError: the server does not know a name in the wish.
+            PositionLost: the position does not belong to this table any more.
+        """
+        pieces = [Piece(0, wish.source)]
+        if wish.relation is not None:
+            pieces = pieces_of(self._connection, wish.relation)
+        out = StreamPlan(warnings=_warnings(wish))
+        cursor = wish.cursor
+        if cursor is None:
+            self._split(out, wish, [(piece, "") for piece in pieces])
+            return out
+        guarded = wish.guard == "snapshot" and all(piece.has_transactions for piece in pieces)
+        now = Mark(
+            system=self._snapshot.system,
+            oid=wish.relation.oid if wish.relation else 0,
+            cursor=wish.selection.cursor or "",
+            type=cursor.type,
+            bound=None,
+            xmin=self._snapshot.xmin if guarded else None,
+            files={str(piece.oid): piece.file for piece in pieces} if guarded else {},
+        )
+        out.warnings += _cursor_warnings(wish, guarded)
+        if position is not None and self._resume(out, wish, pieces, (position, now)):
+            return out
+        since = Mark.read(position.token) if position is not None and position.token else None
+        if since is not None:
+            trusted(since, now, self._snapshot)
+        now = replace(now, bound=self._bound(wish, cursor, until))
+        if wish.selection.primary_key:
+            self._keyed(out, wish, pieces, since, now, until)
+        elif guarded:
+            self._window(out, wish, pieces, since, now, until)
+        else:
+            self._bounded(out, wish, pieces, since, now)
+        return out
+
+    def _resume(
+        self, out: StreamPlan, wish: Wish, pieces: Sequence[Piece], state: tuple[Position, Mark]
+    ) -> bool:
+        """Finishes a half-read first load, if every page is still where it was."""
+        position, now = state
+        if position.pending is None or now.xmin is None or not wish.selection.primary_key:
+            return False
+        mark = Mark.read(position.pending)
+        trusted(mark, now, self._snapshot)
+        if not mark.pages or mark.files != now.files:
+            out.warnings.append("the table was written anew since the first load began: it begins again")
+            return False
+        self._split(out, wish, [(piece, "") for piece in pieces], mark)
+        out.splits = [split for split in out.splits if position.splits.get(split.id) != DONE]
+        out.token, out.resumable, out.resumed = position.pending, True, True
+        return True
+
+    def _keyed(
+        self,
+        out: StreamPlan,
+        wish: Wish,
+        pieces: Sequence[Piece],
+        since: Mark | None,
+        now: Mark,
+        until: str | None,
+    ) -> None:
+        cursor = wish.cursor
+        assert cursor is not None
+        upper = f"({cursor.sql} < {cursor.value(until)} OR {cursor.sql} IS NULL)" if until else ""
+        if since is None:
+            if wish.selection.mode is Mode.MERGE and now.xmin is not None and not until:
+                pages = {str(p.oid): first_pages(p, self._parallel, self._snapshot.version) for p in pieces}
+                now = replace(now, pages=pages)
+                out.resumable = True
+            self._split(out, wish, [(piece, upper) for piece in pieces], now)
+        else:
+            lag = 0.0 if wish.guard == "off" else wish.selection.cursor_lag
+            changed = keyed_condition(cursor, since, lag)
+            conditions = []
+            for piece in pieces:
+                # A partition that was attached since brings rows of old transactions: all of it is new.
+                known = since.xmin is None or str(piece.oid) in since.files
+                parts = [*([changed] if known else []), *([upper] if upper else [])]
+                conditions.append((piece, " AND ".join(parts)))
+            self._split(out, wish, conditions)
+        out.token = now.token()
+
+    def _window(
+        self,
+        out: StreamPlan,
+        wish: Wish,
+        pieces: Sequence[Piece],
+        since: Mark | None,
+        now: Mark,
+        until: str | None,
+    ) -> None:
+        cursor = wish.cursor
+        assert cursor is not None
+        if until:
+            raise ConfigError("an upper bound needs a primary_key", hint="give the table's primary_key")
+        conditions = []
+        for piece in pieces:
+            known = since is not None and str(piece.oid) in since.files
+            if since is not None and known and since.files[str(piece.oid)] != piece.file:
+                raise PositionLost(
+                    f"{piece.sql.removeprefix('ONLY ')} was written anew since the last load (TRUNCATE, "
+                    "VACUUM FULL, CLUSTER, ALTER TABLE): without a key it cannot be told what is new",
+                    hint=f"give a primary_key, or {RESYNC}",
+                )
+            mark = since if known else None
+            conditions.append((piece, window_condition(cursor, mark, now, wish.selection.cursor_lag)))
+        self._split(out, wish, conditions)
+        out.token = now.token()
+
+    def _bounded(
+        self, out: StreamPlan, wish: Wish, pieces: Sequence[Piece], since: Mark | None, now: Mark
+    ) -> None:
+        cursor = wish.cursor
+        assert cursor is not None
+        upper, before = now.bound, since.bound if since else None
+        if upper is not None and wish.guard != "off" and wish.selection.cursor_lag:
+            less = cursor.less(upper, wish.selection.cursor_lag)
+            [upper] = self._connection.row(f"SELECT ({less})::{cursor.type}::text")
+        if upper is not None and before is not None:
+            # Rows may have been deleted: a bound that goes back would offer the others twice.
+            [upper] = self._connection.row(
+                f"SELECT greatest({cursor.value(upper)}, {cursor.value(before)})::text"
+            )
+        self._split(out, wish, [(piece, bounded_condition(cursor, since, upper)) for piece in pieces])
+        out.token = replace(now, bound=upper or before).token()
+
+    def _bound(self, wish: Wish, cursor: CursorColumn, until: str | None) -> str | None:
+        """The cursor's highest finite value in the snapshot, as the server writes it."""
+        below = f" AND {cursor.sql} < {cursor.value(until)}" if until else ""
+        rows = self._connection.rows(
+            f"SELECT {cursor.sql}::text FROM {wish.source} WHERE {cursor.finite}{below} "
+            f"ORDER BY {cursor.sql} DESC LIMIT 1"
+        )
+        return rows[0][0] if rows else None
+
+    def _split(
+        self,
+        out: StreamPlan,
+        wish: Wish,
+        conditions: Sequence[tuple[Piece, str]],
+        mark: Mark | None = None,
+    ) -> None:
+        """Makes the splits; where a mark says which pages, those."""
+        reading = wish.reading
+        prefix = str(self._snapshot.xmin if mark is None or mark.xmin is None else mark.xmin)
+        schema = reading.schema().serialize().to_pybytes().hex()
+        hints = {str(i): [c.reason, c.hint] for i, c in enumerate(reading.columns) if c.guard}
+        for piece, condition in conditions:
+            spec = {
+                "snapshot": self._snapshot.id,
+                "version": self._snapshot.version,
+                "sql": reading.sql(piece.sql, condition),
+                "schema": schema,
+                "hints": hints,
+            }
+            if is_wide(self._connection, piece, reading, self._batch_bytes):
+                filters = " AND ".join(reading.filters(condition))
+                spec["widths"] = f"SELECT ctid::text, {reading.width()} FROM {piece.sql} WHERE {filters}"
+            known = mark.pages.get(str(piece.oid)) if mark and mark.pages else None
+            starts = known or first_pages(piece, self._parallel, self._snapshot.version)
+            out.splits += splits_of(wish.selection.stream.id, prefix, piece, starts, spec)
+        if out.splits:
+            # What the server would refuse is refused now, with its code.
+            self._connection.rows(f"SELECT FROM ({out.splits[0].spec['sql']}) AS probe LIMIT 0")
+
+
+def _warnings(wish: Wish) -> list[str]:
+    relation, name = wish.relation, wish.selection.stream.full_name
+    warnings = []
+    if relation is not None and relation.row_security:
+        warnings.append(f"{name} has row security: only the rows that its policies show this role are read")
+    if relation is not None and relation.kind == "r" and relation.has_children:
+        warnings.append(f"{name} has tables that inherit from it: their rows are read with them, not here")
+    return warnings
+
+
+def _cursor_warnings(wish: Wish, guarded: bool) -> list[str]:
+    if guarded:
+        return []
+    name, cursor, lag = wish.selection.stream.full_name, wish.selection.cursor, wish.selection.cursor_lag
+    if wish.guard == "off":
+        return [
+            f"{name}: late_commit_guard is off: rows that commit late, or with an older {cursor}, are missed"
+        ]
+    why = "" if wish.guard == "lag" else " does not tell which transaction wrote a row and"
+    if not lag:
+        return [
+            f"{name}{why} has no cursor_lag: rows that commit late, or with an older {cursor}, are missed"
+        ]
+    return [
+        f"{name}{why} is read again from {lag:g} below its last {cursor}: what commits later than that, or "
+        f"with an older {cursor} or none, is missed"
+    ]
