@@ -121,7 +121,7 @@ def test_connect_gives_a_connected_connector(shop: Path) -> None:
 @pytest.fixture
 def orders_csv(tmp_path: Path) -> Path:
     path = tmp_path / "orders.csv"
-    path.write_text("id;customer\n1;ash\n2;elm\n")
+    path.write_text("id,customer\n1,ash\n2,elm\n")
     return path
 
 
@@ -130,7 +130,9 @@ def test_csv(orders_csv: Path) -> None:
         "id": [1, 2],
         "customer": ["ash", "elm"],
     }
-    frame = asgard.load_csv(str(orders_csv), delimiter=";", limit=1, target_column="customer")
+    orders_csv.with_name("semicolons.csv").write_text(orders_csv.read_text().replace(",", ";"))
+    semicolons = str(orders_csv.with_name("semicolons.csv"))
+    frame = asgard.load_csv(semicolons, delimiter=";", limit=1, target_column="customer")
     assert frame["id"].tolist() == [1]
     assert frame.attrs == {"target_column": "customer"}
     assert asgard.load_data(orders_csv)["customer"].tolist() == ["ash", "elm"]
@@ -157,6 +159,26 @@ def test_a_file_as_a_whole_data_source_config(orders_csv: Path, config: dict[str
 def test_the_type_decides_where_the_suffix_does_not(orders_csv: Path) -> None:
     renamed = orders_csv.rename(orders_csv.with_suffix(".txt"))
     assert asgard.load_csv(renamed)["id"].tolist() == [1, 2]
+
+
+def test_files_by_the_connectors_own_words(orders_csv: Path) -> None:
+    shapes: list[dict[str, Any]] = [
+        {"path": str(orders_csv)},
+        {"folder": str(orders_csv.parent), "name": "orders"},
+        {
+            "path": str(orders_csv.parent),
+            "tables": [{"name": "bought", "path": "ord*.csv", "with_file": False}],
+        },
+        {"type": "csv", "path": str(orders_csv), "delimiter": ","},
+    ]
+    for shape in shapes:
+        assert asgard.FileConnector(shape).load_data(backend="arrow").to_pydict() == {
+            "id": [1, 2],
+            "customer": ["ash", "elm"],
+        }
+    assert asgard.FileConnector({"path": str(orders_csv.parent)}).get_schema() == {
+        "orders": {"id": "int64", "customer": "string"}
+    }
 
 
 def test_excel(tmp_path: Path) -> None:
@@ -332,9 +354,11 @@ def test_an_entry_point_is_found_by_the_command(tmp_path: Path) -> None:
         [*command, "run", "--json"], cwd=home, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    query = "SELECT forest, tree FROM bronze.wood.data ORDER BY tree"
-    found = asgard.Project(home).query(query, backend="arrow")
-    assert found.to_pydict() == WANTED
+    asked = subprocess.run(
+        [*command, "query", "--csv", "SELECT forest, tree FROM bronze.wood.data ORDER BY tree"],
+        cwd=home, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert asked.stdout.splitlines() == ["forest,tree", "dark,ash", "dark,elm"], asked.stderr
 
 
 def test_importing_asgard_loads_nothing_heavy() -> None:

@@ -106,8 +106,8 @@ def _from_options(given: dict[str, Any]) -> Asked:
     backend = given.pop("backend", "auto")
     chunk_rows = given.get("chunk_size") if "chunk_size" in own else given.pop("chunk_size", None)
     entry = {key: given.pop(key) for key in list(given) if key in of_table}
-    if "path" in entry and "format" in of_table and named != registry.canonical_name(named):
-        entry.setdefault("format", named)
+    if named != registry.canonical_name(named) and "format" in own:
+        given.setdefault("format", named)
     says_which = bool({"name", "table", "path", "query"} & set(entry))
     if entry:
         entry.setdefault("name", entry.get("table") or PurePath(entry.get("path", ONLY_TABLE)).stem)

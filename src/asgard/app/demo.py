@@ -36,7 +36,14 @@ API_VARIABLE = "DEMO_API"
 MISSING = "NA"
 REASON = "_asgard_reason"
 TEMPLATE = Path(__file__).with_name("demo_project")
-SHOWN_REASONS = 8
+SHOWN_ROWS = 3
+TELLING = {
+    "airports": ("faa", "name", "lon", "tz"),
+    "flights": ("carrier", "flight", "origin", "dest", "distance", "air_time"),
+    "planes": ("tailnum", "manufacturer", "model", "seats"),
+    "weather": ("origin", "time_hour", "wind_speed"),
+}
+"""The columns of a table that show what is wrong with its rows."""
 
 FLIGHTS = """CREATE TABLE flights (
     year INTEGER NOT NULL, month INTEGER NOT NULL, day INTEGER NOT NULL,
@@ -140,7 +147,7 @@ def tour(workspace: Workspace) -> Tour:
                 "asgard query 'SELECT * FROM gold.punctuality ORDER BY on_time_percent DESC'",
                 "which airline to trust",
             ),
-            ("asgard run flights_db", "nothing new: it asks only for what came since"),
+            ("asgard run flights_db.flights", "asks for the last day again, not for the whole year"),
             ("asgard tables show bronze.files.weather", "columns, types, versions"),
             ("asgard demo --serve", "keeps the REST API up, for `asgard run` in another terminal"),
         ],
@@ -165,20 +172,21 @@ def _chart(workspace: Workspace) -> list[tuple[str, float]]:
 
 
 def _set_aside(workspace: Workspace, tables: Sequence[str]) -> Iterator[list[str]]:
-    shown_of_each = max(2, SHOWN_REASONS // max(1, len(tables)))
     for table in tables:
-        with quarantine(workspace, table, shown_of_each) as rows:
+        shown: set[str] = set()
+        with quarantine(workspace, table, limit_rows=1000) as rows:
             for row in json_rows(rows):
-                known = (
-                    f"{key} {value}" for key, value in row.items() if value is not None and key[0] != "_"
-                )
-                yield [table, ", ".join(known), str(row[REASON])]
+                told = TELLING.get(table.rpartition(".")[2], tuple(row))
+                known = ", ".join(f"{name} {row[name]}" for name in told if row.get(name) is not None)
+                # A row that is wrong comes again with every load that replaces its table.
+                if known not in shown and len(shown) < SHOWN_ROWS:
+                    shown.add(known)
+                    yield [table, known, str(row[REASON])]
 
 
 def _package_data() -> Path:
-    spec = importlib.util.find_spec(
-        PACKAGE
-    )  # found, not imported: importing it loads pandas and all its data
+    # Found, not imported: importing it loads pandas and all of its tables.
+    spec = importlib.util.find_spec(PACKAGE)
     for place in (spec.submodule_search_locations or []) if spec else []:
         folder = Path(place) / "data"
         if (folder / "flights.csv.zip").exists():

@@ -69,7 +69,7 @@ def load_data(source_config: Any, **kwargs: Any) -> Any:
     if isinstance(source_config, str | PathLike):
         path = Path(source_config)
         if path.suffix.lower() not in CONFIGURATION_SUFFIXES:
-            return load_from_connector("files", {"path": str(path)}, **kwargs)
+            return _load_file("files", path, kwargs)
         asked = of_block(load_data_block(path))
         return load_from_connector(asked.spec.type, asked, **kwargs)
     given = given_in(source_config)
@@ -100,7 +100,7 @@ def load_excel(path: str | PathLike[str], **kwargs: Any) -> Any:
 
 def _load_file(file_type: str, path: str | PathLike[str], kwargs: dict[str, Any]) -> Any:
     wishes = {name: kwargs.pop(name) for name in WISHES if name in kwargs}
-    return load_from_connector(file_type, {"path": str(Path(path)), **kwargs}, **wishes)
+    return load_from_connector(file_type, {"source": str(Path(path)), **kwargs}, **wishes)
 
 
 def _connector(connector_type: str, config: Any) -> BaseConnector:
