@@ -21,7 +21,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.types as t
 
-from asgard.core.errors import DataError, QueryError
+from asgard.core.errors import DataError, QueryError, Refused
 from asgard.core.table import Mount, TableName
 from asgard.transport import duck
 
@@ -42,6 +42,15 @@ SQL_TYPES = {
     **dict.fromkeys(("binary", "large_binary", "binary_view"), "BLOB"),
 }
 """The Arrow types without parameters."""
+
+TABLE_FUNCTION = re.compile(r'"type":"TABLE_FUNCTION".*?"function_name":"([^"]*)"')
+"""In the syntax tree that DuckDB makes as JSON; inside of texts of the statement its quotes are escaped."""
+
+FUNCTIONS = frozenset(
+    ("range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree", "histogram")
+)
+"""What may stand after FROM besides tables. Of the others some read files, some take addresses in memory or
+hide a second statement, and `enable_logging` with a file it may not write ends the whole process."""
 
 
 class DuckDBEngine:
@@ -80,7 +89,7 @@ class DuckDBEngine:
 
         Raises:
             QueryError: not exactly one SELECT, or it names what is not there; the hint names near tables.
-            Refused: it reaches for a file, an address or a setting.
+            Refused: it reaches for a file, an address, or a function that does more than make rows.
             DataError: a value cannot be cast or calculated. Comes while reading, too.
             OutOfSpace: neither memory nor the spill folder sufficed. Comes while reading, too.
             Cancelled: `interrupt` was called. Comes while reading, too.
@@ -128,6 +137,12 @@ class DuckDBEngine:
                 f"a query is exactly one SELECT, this is {found}",
                 hint="PIVOT needs its values: PIVOT ... ON column IN (...)" if "CREATE" in kinds else "",
             )
+        (tree,) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0]
+        for function in TABLE_FUNCTION.findall(tree):
+            if function not in FUNCTIONS:
+                raise Refused(
+                    f"{function} is refused in a query", hint="a query reads tables and nothing else"
+                )
         return connection
 
     def _opened(self) -> duck.Connection:
@@ -218,7 +233,7 @@ def _column(name: str, kind: str) -> str:
 
 def _sql_type(kind: pa.DataType) -> str:
     """DuckDB's name of an Arrow type. To ask DuckDB itself would import pandas, where that is installed."""
-    if t.is_decimal(kind):
+    if t.is_decimal(kind) and kind.precision <= 38:
         return f"DECIMAL({kind.precision}, {kind.scale})"
     if t.is_timestamp(kind):
         units = {"s": "_S", "ms": "_MS", "us": "", "ns": "_NS"}
@@ -255,20 +270,34 @@ def _lock(connection: duck.Connection, files: set[str]) -> None:
 
 def _placed(error: QueryError, sql: str, names: list[str]) -> QueryError:
     """The error with its place in the statement, and with near names instead of DuckDB's system tables."""
-    text = re.sub(r"^\w+ Error: ", "", error.what)
-    first = text.splitlines()[0]
-    hint, where = error.hint, dict(error.where)
-    missing = re.match(r'(?:Table with name|Catalog) "?(?P<name>.+?)"? does not exist', first)
-    if missing:
-        name = missing["name"]
-        written = [n for n in re.findall(r'[\w."]+', sql) if name.casefold() in n.replace('"', "").casefold()]
-        wanted = written[0].replace('"', "") if written else name
-        near = get_close_matches(wanted, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "asgard tables lists what there is"
-        first = f"there is no table {wanted}"
-        place = sql.find(written[0]) if written else -1
-        if place >= 0:
-            before = sql[:place].splitlines() or [""]
-            where |= {"line": str(len(before)), "column": str(len(before[-1]) + 1)}
-        return QueryError(first, hint=hint, where=where)
-    return QueryError(text, hint=hint, where=where)
+    text, _, excerpt = re.sub(r"^\w+ Error: ", "", error.what).partition("\n\nLINE ")
+    missing = re.match(r'(?:Table with name|Catalog) "?(?P<name>.+?)"? does not exist', text)
+    if missing is None:
+        return QueryError(text, hint=error.hint, where=error.where | _caret(excerpt, sql))
+    name = missing["name"].casefold()
+    written = next(
+        (n for n in re.finditer(r'[\w."]+', sql) if name in n[0].replace('"', "").casefold()), None
+    )
+    wanted = written[0].replace('"', "") if written else missing["name"]
+    near = get_close_matches(wanted, names, n=3, cutoff=0.5)
+    return QueryError(
+        f"there is no table {wanted}",
+        hint=f"did you mean {' or '.join(near)}?" if near else "asgard tables lists what there is",
+        where=error.where | (_place(sql, written.start()) if written else {}),
+    )
+
+
+def _caret(excerpt: str, sql: str) -> dict[str, str]:
+    """The place that DuckDB's `LINE 3: ...some text...` with a caret below means."""
+    shown = re.match(r"(?P<line>\d+): (?P<cut>(?:\.\.\.)?)(?P<text>.*?)(?:\.\.\.)?\n(?P<to>.*)\^", excerpt)
+    lines = sql.split("\n")
+    if shown is None or int(shown["line"]) > len(lines):
+        return {}
+    start = lines[int(shown["line"]) - 1].find(shown["text"])
+    inside = len(shown["to"]) - len(f"LINE {shown['line']}: {shown['cut']}")
+    return {} if start < 0 else {"line": shown["line"], "column": str(start + inside + 1)}
+
+
+def _place(sql: str, index: int) -> dict[str, str]:
+    before = sql[:index]
+    return {"line": str(before.count("\n") + 1), "column": str(index - before.rfind("\n"))}

@@ -63,7 +63,7 @@ def connect(
             "allow_community_extensions": "false",
         }
     )
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     for name in extensions:
         connection.execute(f"LOAD {literal(str(_extension_file(name)))}")
     return connection
