@@ -13,7 +13,8 @@ import os
 import sys
 import traceback
 
-import pyarrow.parquet  # noqa: F401 - what a run imports late is imported before the fork
+import pandas  # noqa: F401 - pyarrow imports it at its first array; what a run imports late is here
+import pyarrow.parquet  # noqa: F401
 
 from asgard.app.runs import RunWish, run
 from asgard.app.workspace import Workspace

@@ -34,9 +34,9 @@ Rows = Counter[tuple[int, str, int]]
 
 MODES = {
     "replace": {"mode": "replace"},
-    "append": {"mode": "append", "primary_key": []},
+    "append": {"mode": "append"},
     "append-cursor": {"mode": "append", "primary_key": "id", "cursor": "changed"},
-    "append-cursor-keyless": {"mode": "append", "primary_key": [], "cursor": "id"},
+    "append-cursor-keyless": {"mode": "append", "cursor": "id"},
     "merge": {"mode": "merge", "primary_key": "id"},
     "merge-cursor": {"mode": "merge", "primary_key": "id", "cursor": "changed"},
     "replace-cursor": {"mode": "replace", "primary_key": "id", "cursor": "changed"},
@@ -47,6 +47,8 @@ CHANGING = {"replace", "merge", "merge-cursor", "replace-cursor"}
 ELSEWHERE = {"table_created", "evolved", "epoch_written", "restored"}
 """Boundaries that an ordinary run does not pass; tests/lake kills there."""
 RUN_BOUNDARIES = [name for name in BOUNDARIES if name not in ELSEWHERE]
+QUARANTINE = [name for name in RUN_BOUNDARIES if "quarantine" in name]
+ALWAYS = [name for name in RUN_BOUNDARIES if name not in QUARANTINE]
 
 
 class Nursery:
@@ -125,9 +127,8 @@ class Arena:
         entry = {"name": "t", **MODES[self.mode], "checks": checks}
         sources = {"shop": {"type": "sqlite", "database": "shop.db", "tables": [entry]}}
         (self.folder / "asgard.yml").write_text(json.dumps({"version": 1, "data_sources": sources}))
-        self._do(
-            "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT NOT NULL, n INTEGER NOT NULL, changed INTEGER)"
-        )
+        key = "" if "keyless" in self.mode or self.mode == "append" else "PRIMARY KEY"
+        self._do(f"CREATE TABLE t (id INTEGER {key}, v TEXT NOT NULL, n INTEGER NOT NULL, changed INTEGER)")
 
     @property
     def project(self) -> Path:
@@ -146,8 +147,8 @@ class Arena:
         """Adds rows, three to a cursor value so that reading stops inside of ties; changes one where the mode
         allows it."""
         fresh: list[tuple[int | str, ...]] = []
-        for _ in range(self.dice.randint(1, 7)):
-            bad = self.with_bad_rows and self.dice.random() < 0.3
+        for number in range(self.dice.randint(1, 7)):
+            bad = self.with_bad_rows and (number == 0 or self.dice.random() < 0.3)
             fresh.append((self.next_id, f"v{self.next_id}", -1 if bad else self.next_id, self.next_id // 3))
             self.next_id += 1
         self._do("INSERT INTO t VALUES (?, ?, ?, ?)", fresh)
@@ -223,11 +224,11 @@ def _storm(nursery: Nursery, arena: Arena, orders: list[str], kills: Counter[str
         arena.judge(0)
 
 
-def _orders(dice: random.Random, kills: int) -> list[str]:
+def _orders(dice: random.Random, kills: int, reached: list[str]) -> list[str]:
     """A list of so many kills: each boundary of a run at least once, half of the rest at random instants."""
-    orders = [*RUN_BOUNDARIES, *(f"{name}:2" for name in ("staged", "committed"))]
+    orders = [*reached, "staged:2"]
     while len(orders) < kills:
-        orders.append("random" if dice.random() < 0.5 else dice.choice(RUN_BOUNDARIES))
+        orders.append("random" if dice.random() < 0.4 else dice.choice(reached))
     dice.shuffle(orders)
     return orders
 
@@ -237,10 +238,10 @@ def _attack(nursery: Nursery, folder: Path, kills_per_mode: int, seed: int) -> C
     for number, mode in enumerate(MODES):
         dice = random.Random(seed + number)
         arena = Arena(folder / mode, mode, dice)
-        _storm(nursery, arena, _orders(dice, kills_per_mode), kills)
+        _storm(nursery, arena, _orders(dice, kills_per_mode, ALWAYS), kills)
     dice = random.Random(seed)
     arena = Arena(folder / "bad", "append-cursor-keyless", dice, with_bad_rows=True)
-    _storm(nursery, arena, _orders(dice, kills_per_mode), kills)
+    _storm(nursery, arena, _orders(dice, kills_per_mode, [*QUARANTINE, "committed"]), kills)
     return kills
 
 
@@ -254,7 +255,7 @@ def _tell(kills: Counter[str], capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_hundred_kills_lose_nothing_and_repeat_nothing(
     nursery: Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kills = _attack(nursery, tmp_path, kills_per_mode=18, seed=int(os.environ.get("ASGARD_SEED", "7")))
+    kills = _attack(nursery, tmp_path, kills_per_mode=15, seed=int(os.environ.get("ASGARD_SEED", "7")))
     _tell(kills, capsys)
     assert sum(kills.values()) >= 100
 
