@@ -24,7 +24,7 @@ from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
 from asgard.lake.commits import MARK, checkpoint, entry, sync_log
 from asgard.lake.disk import translated
-from asgard.lake.ledger import Ledger, app_id
+from asgard.lake.ledger import Ledger, Standing, app_id
 from asgard.lake.positions import Record, next_number
 from asgard.lake.prepare import Preparation
 from asgard.lake.quarantine import Quarantine
@@ -88,6 +88,7 @@ class Publisher:
             try:
                 change = self._made_ready(change)
                 if not number:
+                    self._clear_quarantine(change.base.standing)
                     number = self._record(change, position)
                     self._commit_quarantine(number)
                 self._commit(change, number)
@@ -161,6 +162,14 @@ class Publisher:
             meaning = replace(meaning, number=meaning.number + 1)
         reach("record_written")
         return meaning.number
+
+    def _clear_quarantine(self, standing: Standing) -> None:
+        """8: takes out what failed attempts set aside between the last two commits of the stream. Nobody can
+        commit those integers any more, and from the next commit on nothing else would tell them apart."""
+        if standing.record is None or not self._quarantine.exists:
+            return
+        last, before = standing.record.number, standing.record.prev or 0
+        self._quarantine.forget(lambda stream, n: stream == self._request.stream and before < n < last)
 
     def _commit_quarantine(self, number: int) -> None:
         # 8: rows that are set aside go first; they show once the table has the integer.

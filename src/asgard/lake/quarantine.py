@@ -10,27 +10,31 @@ Reference: docs/decisions/0020-exactly-once-on-delta.md
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Field, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
-from asgard.core.errors import Bug
+from asgard.core.errors import Conflict
 from asgard.core.table import DataFile, Mount
 from asgard.lake.commits import MARK, sync_log
 from asgard.lake.schemas import to_delta
-from asgard.lake.snapshot import Snapshot
+from asgard.lake.snapshot import Snapshot, add_actions
 
 REASON = "_asgard_reason"
 STREAM = "_asgard_stream"
 LOAD = "_asgard_load"
 MOST_ATTEMPTS = 20
+Result = TypeVar("Result")
 
 Visible = Callable[[str, int], bool]
 """Whether the table committed this integer of this stream."""
@@ -70,45 +74,32 @@ class Quarantine:
     def commit(
         self, place: Path, schema: pa.Schema, files: Sequence[DataFile], stream: str, number: int
     ) -> None:
-        """Protocol 8: commits the files under the integer. Done already, when it has them."""
+        """Protocol 8: commits the files under the integer, durably. Done already, when it has them."""
         app = f"asgard/quarantine/{stream}"
-        for attempt in range(MOST_ATTEMPTS):
+        partition: dict[str, str | None] = {STREAM: stream, LOAD: str(number)}
+
+        def attempt() -> int:
             handle = self._ready(place, schema)
             if handle.transaction_version(app) == number:
-                return
-            partition = {STREAM: stream, LOAD: str(number)}
-            adds = [_add(file, partition) for file in files]
-            with suppress(CommitFailedError):
-                _commit(
-                    handle,
-                    adds,
-                    CommitProperties(
-                        custom_metadata={MARK: "1", "asgard.load": str(number)},
-                        app_transactions=[Transaction(app, number)],
-                        max_commit_retries=0,
-                    ),
-                )
-                sync_log(place, handle.version() + 1)
-                return
-            time.sleep(0.01 * 2 ** min(attempt, 6))
-        raise Bug(f"the quarantine could not be committed in {MOST_ATTEMPTS} attempts")
+                return handle.version()
+            return _commit(handle, [_add(file, partition) for file in files], Transaction(app, number))
+
+        sync_log(place, _repeatedly(attempt))
 
     def forget(self, wrong: Callable[[str, int], bool]) -> None:
-        """Takes sets out that no commit of the table can choose any more."""
+        """Takes sets out, durably, that no commit of the table can choose any more."""
+
+        def attempt(place: Path) -> int | None:
+            snapshot = Snapshot.open(place)
+            lost = [one for one in _sets(snapshot) if wrong(one.stream, one.number)] if snapshot else []
+            if snapshot is None or not lost:
+                return None
+            return _commit(snapshot.handle, [action for one in lost for action in _removes(one)])
+
         for place in self._generations():
-            for attempt in range(MOST_ATTEMPTS):
-                snapshot = Snapshot.open(place)
-                lost = [one for one in _sets(snapshot) if wrong(one.stream, one.number)] if snapshot else []
-                if snapshot is None or not lost:
-                    break
-                with suppress(CommitFailedError):
-                    _commit(
-                        snapshot.handle,
-                        [action for one in lost for action in _removes(one)],
-                        CommitProperties(custom_metadata={MARK: "1"}, max_commit_retries=0),
-                    )
-                    break
-                time.sleep(0.01 * 2 ** min(attempt, 6))
+            version = _repeatedly(partial(attempt, place))
+            if version is not None:
+                sync_log(place, version)
 
     def mount(self, visible: Visible) -> Mount | None:
         """The rows of committed loads, of the newest generation that has some; None when there are none."""
@@ -147,11 +138,29 @@ class Quarantine:
 
 
 def _commit(
-    handle: DeltaTable, actions: Sequence[AddAction | RemoveAction], properties: CommitProperties
-) -> None:
+    handle: DeltaTable, actions: Sequence[AddAction | RemoveAction], *transactions: Transaction
+) -> int:
+    """One commit as the very next version; that version."""
+    version = handle.version() + 1
     handle.create_write_transaction(
-        list(actions), "append", handle.schema(), partition_by=[STREAM, LOAD], commit_properties=properties
+        list(actions),
+        "append",
+        handle.schema(),
+        partition_by=[STREAM, LOAD],
+        commit_properties=CommitProperties(
+            custom_metadata={MARK: "1"}, app_transactions=list(transactions), max_commit_retries=0
+        ),
     )
+    return version
+
+
+def _repeatedly(attempt: Callable[[], Result]) -> Result:
+    """Tries until nobody else was faster."""
+    for number in range(MOST_ATTEMPTS):
+        with suppress(CommitFailedError):
+            return attempt()
+        time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**number, 1.0))
+    raise Conflict(f"other writers of the quarantine were faster {MOST_ATTEMPTS} times", hint="run again")
 
 
 def _changed(there: pa.Schema, comes: pa.Schema) -> bool:
@@ -160,7 +169,7 @@ def _changed(there: pa.Schema, comes: pa.Schema) -> bool:
 
 def _sets(snapshot: Snapshot) -> Iterator[Set]:
     """What was set aside, load by load."""
-    adds = pa.table(snapshot.handle.get_add_actions(flatten=True))
+    adds = add_actions(snapshot.handle)
     found: dict[tuple[str, int], list[tuple[str, int]]] = {}
     for row in adds.select(["path", "num_records", f"partition.{STREAM}", f"partition.{LOAD}"]).to_pylist():
         key = (row[f"partition.{STREAM}"], int(row[f"partition.{LOAD}"]))
@@ -169,7 +178,7 @@ def _sets(snapshot: Snapshot) -> Iterator[Set]:
         yield Set(stream, number, tuple(path for path, _ in files), sum(rows for _, rows in files))
 
 
-def _add(file: DataFile, partition: dict[str, str]) -> AddAction:
+def _add(file: DataFile, partition: dict[str, str | None]) -> AddAction:
     return AddAction(file.path, file.size_bytes, partition, int(time.time() * 1000), True, file.stats)
 
 

@@ -97,7 +97,7 @@ class Snapshot:
 
     @cached_property
     def _adds(self) -> pa.Table:
-        return pa.table(self.handle.get_add_actions(flatten=True))
+        return add_actions(self.handle)
 
     @cached_property
     def total_rows(self) -> int | None:
@@ -175,6 +175,12 @@ class Snapshot:
             f"the table was changed by another writer so that Asgard cannot write it: {what}",
             hint="rewrite it plainly (Spark: REORG TABLE ... APPLY (PURGE)), or load into a new table",
         )
+
+
+def add_actions(handle: DeltaTable) -> pa.Table:
+    """One row for each data file, with its figures."""
+    # Not pa.table(...): that imports pandas where it is installed, a second for nothing.
+    return pa.RecordBatchReader.from_stream(handle.get_add_actions(flatten=True)).read_all()
 
 
 def _no_version(folder: Path, at: int | datetime) -> QueryError:

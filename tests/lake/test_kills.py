@@ -1,0 +1,139 @@
+"""Promise 1 at the table: SIGKILL at every boundary and at random instants, in every mode.
+
+A killed process is started again until it comes to its end. Then the table, its position and its quarantine
+hold exactly what they would hold without any kill, and nothing else lies in its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asgard.core.stream import Mode
+from asgard.core.table import LoadRequest
+from asgard.lake.boundaries import BOUNDARIES
+from asgard.testing.content import content_hash
+from tests.lake.ground import SCHEMA, mounted, rows, table_in, token, unknown_files
+from tests.lake.scenarios import LOADS, SCENARIOS
+
+AGAIN = ("prepared", "record_written", "quarantine_committed", "before_commit", "committed", "log_synced")
+hits: Counter[str] = Counter()
+
+
+class Nursery:
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.lake.nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent.parent,
+        )
+
+    def run(
+        self, scenario: str, lake: Path, *, kill_at: str = "", kill_after: float = 0.0, fault: str = ""
+    ) -> int:
+        """One process; its exit code, or minus the signal that ended it."""
+        assert self._process.stdin
+        assert self._process.stdout
+        order = {
+            "scenario": scenario,
+            "lake": str(lake),
+            "kill_at": kill_at,
+            "kill_after": kill_after,
+            "fault": fault,
+        }
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
+
+
+def check(scenario: str, lake: Path) -> None:
+    table, wanted = table_in(lake), SCENARIOS[scenario]
+    assert token(table) == str(LOADS)
+    assert content_hash(table.scan(["id", "v"])) == content_hash(rows(wanted.expected()))
+    aside = sorted(pair for number in wanted.loads() for pair in wanted.aside(number))
+    found = table.quarantined()
+    assert [row[:2] for row in (mounted(found) if found else [])] == aside
+    with table.load(LoadRequest("sweeper", Mode.APPEND, SCHEMA, allow_missing=True)):
+        pass  # opening a load sweeps what killed ones left
+    assert unknown_files(lake) == set()
+    assert list((lake / "bronze" / "shop" / "orders" / "_asgard" / "loads").glob("*")) == []
+
+
+def places(scenario: str) -> list[str]:
+    """Where to kill: at every boundary in the first load, at most of them in the second."""
+    if SCENARIOS[scenario].undoes:
+        return [f"{name}:1" for name in ("epoch_written", "restored")] + ["committed:2", "before_commit:3"]
+    return [f"{name}:1" for name in BOUNDARIES] + [f"{name}:2" for name in AGAIN]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_kill_at_any_boundary_loses_nothing_and_repeats_nothing(
+    scenario: str, nursery: Nursery, tmp_path: Path
+) -> None:
+    for place in places(scenario):
+        lake = tmp_path / place
+        status = nursery.run(scenario, lake, kill_at=place)
+        assert status in (0, -signal.SIGKILL)
+        if status:
+            hits[place.partition(":")[0]] += 1
+            assert nursery.run(scenario, lake) == 0
+        check(scenario, lake)
+        shutil.rmtree(lake)
+
+
+def test_every_boundary_was_hit() -> None:
+    assert [name for name in BOUNDARIES if not hits[name]] == []
+
+
+def test_kills_at_random_instants(nursery: Nursery, tmp_path: Path) -> None:
+    dice, kills = random.Random(20), 0
+    for scenario in SCENARIOS:
+        lake = tmp_path / scenario
+        for _ in range(4):
+            kills += nursery.run(scenario, lake, kill_after=dice.uniform(0.01, 0.3)) == -signal.SIGKILL
+        assert nursery.run(scenario, lake) == 0
+        check(scenario, lake)
+    assert kills >= len(SCENARIOS)
+
+
+@pytest.mark.parametrize("scenario", ["append", "merge-set-aside", "append-keyed"])
+def test_a_kill_in_every_load_one_after_the_other(scenario: str, nursery: Nursery, tmp_path: Path) -> None:
+    for boundary in ("before_commit", "committed", "quarantine_committed", "record_written", "staged"):
+        nursery.run(scenario, tmp_path, kill_at=f"{boundary}:1")
+    assert nursery.run(scenario, tmp_path) == 0
+    check(scenario, tmp_path)
+
+
+@pytest.mark.parametrize("fault", ["forget-position", "commit-elsewhere"])
+def test_the_kill_test_notices_when_a_piece_of_the_protocol_is_taken_out(
+    fault: str, nursery: Nursery, tmp_path: Path
+) -> None:
+    assert nursery.run("append", tmp_path, kill_at="committed:2", fault=fault) == -signal.SIGKILL
+    assert nursery.run("append", tmp_path) == 0
+    with pytest.raises(AssertionError):
+        check("append", tmp_path)
