@@ -22,21 +22,21 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from asgard.app.mistakes import Mistakes
+from asgard.app.mistakes import Mistakes, near
 from asgard.app.project_file import values_of
 from asgard.app.references import References, resolve_tree
-from asgard.app.source_reading import GROUPING, SOURCE_KEYS, read_source
+from asgard.app.source_reading import GROUPING, SOURCE_KEYS, flattens, known_connector, read_source
 from asgard.app.specs import SourceSpec, TableSpec
 from asgard.app.table_reading import TABLE_KEYS
 from asgard.app.validation import Entries, dotted, keys_of, read_model
 from asgard.app.yaml_text import Node, read_yaml, tree_of
-from asgard.core import registry
 from asgard.core.errors import ConfigError
 from asgard.core.secret import Secret
 from asgard.core.source import Feature
 
 BLOCK = "data"
 PARTS = ("connection", "cloud_config", "api_config")
+OF_FRAMES = ("backend", "chunk_size")
 FILE_TYPES = ("csv", "tsv", "excel", "json", "jsonl", "parquet")
 """Types that are formats of files."""
 ONLY_TABLE = "data"
@@ -106,8 +106,8 @@ class DataBlock:
     """A `data:` block, read.
 
     Attributes:
-        source: connector and options; its one table is `table`.
-        table: what is loaded, `target_column` included.
+        source: connector and options; `table` is the only one of its tables.
+        table: what is loaded, `target_column` included; without a name it is the only one that there is.
         backend: the kind of frame that is wanted.
         chunk_rows: rows of a chunk when it is streamed; None where the block does not say.
     """
@@ -181,53 +181,74 @@ class _Block:
             api = parts["api_config"]
             entries = Entries(values_of(api), dotted(self.path, "api_config"), api.where, {})
             read_model(APIConnection, entries, self.mistakes)
-        connector = self._connector(block.type, nodes["type"]) if block else None
-        if block is None or connector is None:
+            if isinstance(api.value, dict) and "endpoint" not in api.value:
+                parts["api_config"] = replace(api, value={**api.value, "endpoint": Node("", unresolved=True)})
+        if block is None:
+            return None
+        connector = known_connector(block.type, dotted(self.path, "type"), nodes["type"], self.mistakes)
+        if connector is None:
             return None
         spec = self._source(block, connector, nodes, parts)
         if spec is None or not spec.tables:
             return None
         return DataBlock(spec, spec.tables[0], block.backend, block.chunk_size)
 
-    def _connector(self, type_: str, node: Node) -> Any:
-        try:
-            found = registry.connector_class(type_)
-        except ConfigError as error:
-            self.mistakes.add(error.what, path=dotted(self.path, "type"), hint=error.hint, place=node.where)
-            return None
-        return found.as_source(registry.canonical_name(type_)) if hasattr(found, "as_source") else found
-
     def _source(
         self, block: DataSourceConfig, connector: Any, nodes: dict[str, Node], parts: dict[str, Node]
     ) -> SourceSpec | None:
         options = keys_of(connector.StreamOptions)
-        of_source = ({*keys_of(connector.Config), *SOURCE_KEYS}) - set(TABLE_KEYS)
-        for key, node in values_of(parts.pop("api_config", None)).items():
-            name = "path" if key == "endpoint" else key
-            nodes[name], self.moved[name] = node, f"{self.path}.api_config.{key}"
+        of_table = {*TABLE_KEYS, *options} - ({*keys_of(connector.Config), *SOURCE_KEYS} - set(TABLE_KEYS))
         kind = nodes.pop("file_type", None) or (nodes["type"] if block.type in FILE_TYPES else None)
-        nodes = {key: node for key, node in nodes.items() if key not in ("backend", "chunk_size")}
-        table = {
-            key: nodes.pop(key)
-            for key in list(nodes)
-            if key in (*TABLE_KEYS, *options) and key not in of_source
-        }
-        self._name(table, options, kind)
-        if "query" in table and "params" in options and Feature.QUERY not in connector.features:
-            params = tree_of(dict(parse_qsl(table.pop("query").text)))
-            table["params"] = Node({**params.value, **values_of(table.get("params"))})
-        for name, part in parts.items():
-            nodes[GROUPING], self.moved[GROUPING] = part, dotted(self.path, name)
+        nodes = {key: node for key, node in nodes.items() if key not in OF_FRAMES}
+        if flattens(connector.Config):
+            self._spread(parts, nodes)
+        else:  # a user's own connector gets what stands there as it stands there
+            nodes |= parts
+        table = {key: nodes.pop(key) for key in list(nodes) if key in of_table}
+        if flattens(connector.Config):
+            self._refuse_unknown(nodes, {*keys_of(connector.Config), *SOURCE_KEYS}, of_table)
+        self._translate(table, options, kind)
+        self._insist_on_what_is_loaded(connector, table, nodes)
+        unnamed = not {"name", "query"} & set(table)
+        table.setdefault("name", Node(ONLY_TABLE, ONLY_TABLE))
         nodes["tables"] = Node([Node(table, place=self.node.where)])
         told = Mistakes()
         spec = read_source(BLOCK, replace(self.node, value=nodes), self.path, told, self.folder)
         for mistake in told:
             path = self._as_written(mistake.path)
             self.mistakes.add(mistake.what, path=path, hint=mistake.hint, place=mistake.place)
-        return spec
+        if spec is None or not unnamed:
+            return spec
+        return replace(spec, tables=(spec.tables[0].model_copy(update={"name": ""}),))
 
-    def _name(self, table: dict[str, Node], options: Container[str], kind: Node | None) -> None:
-        """Says what is loaded in the connector's own words: `source` is a file's path, or a table's name."""
+    def _insist_on_what_is_loaded(
+        self, connector: Any, table: dict[str, Node], nodes: dict[str, Node]
+    ) -> None:
+        """A database has many tables, files are many; what else there is may be the only one."""
+        takes_paths = "path" in keys_of(connector.StreamOptions)
+        said = {"name", "query", *(("path",) if takes_paths else ())} & {*table, *nodes}
+        if not said and (takes_paths or Feature.QUERY in connector.features):
+            path = dotted(self.path, "source" if takes_paths else "query")
+            hint = "it says what is loaded"
+            self.mistakes.add("is missing", path=path, hint=hint, place=self.node.where)
+
+    def _spread(self, parts: dict[str, Node], nodes: dict[str, Node]) -> None:
+        """The parts of a block, as keys of the source."""
+        for key, node in values_of(parts.pop("api_config", None)).items():
+            name = "path" if key == "endpoint" else key
+            nodes[name], self.moved[name] = node, f"{self.path}.api_config.{key}"
+        for name, part in parts.items():
+            nodes[GROUPING], self.moved[GROUPING] = part, dotted(self.path, name)
+
+    def _refuse_unknown(self, nodes: dict[str, Node], of_source: set[str], of_table: set[str]) -> None:
+        known = sorted({*DataSourceConfig.model_fields, *of_source, *of_table})
+        for key in [key for key in nodes if key not in of_source]:
+            place, path = nodes.pop(key).key_place, self.moved.get(key, dotted(self.path, key))
+            hint = near(key, known) or f"known: {', '.join(known)}"
+            self.mistakes.add("is not a known key", path=path, hint=hint, place=place)
+
+    def _translate(self, table: dict[str, Node], options: Container[str], kind: Node | None) -> None:
+        """The connector's words for the block's: `source` is a path or a table, `query` may be parameters."""
         source = table.pop("source", None)
         if source is not None:
             key = "path" if "path" in options else "name"
@@ -236,13 +257,13 @@ class _Block:
         if kind is not None and "format" in options:
             table.setdefault("format", kind)
             self.moved.setdefault("format", dotted(self.path, "file_type"))
-        path = table["path"].text if "path" in table else ""
-        if not {"name", "query", "path"} & set(table):
-            key = "source" if "path" in options else "query"
-            what, hint = "is missing", "it says what is loaded"
-            self.mistakes.add(what, path=dotted(self.path, key), hint=hint, place=self.node.where)
-        name = PurePath(path).name.partition(".")[0] or ONLY_TABLE
-        table.setdefault("name", Node(ONLY_TABLE if set(name) & set("*?[") else name, name))
+        if "query" in table and "params" in options:
+            given = tree_of(dict(parse_qsl(table.pop("query").text)))
+            table["params"] = Node({**given.value, **values_of(table.get("params"))})
+        if "path" in table:
+            name = PurePath(table["path"].text).name.partition(".")[0]
+            plain = name and not set(name) & set("*?[")
+            table.setdefault("name", Node(name, name) if plain else Node(ONLY_TABLE, ONLY_TABLE))
 
     def _as_written(self, path: str) -> str:
         rest = path.removeprefix(f"{self.path}.tables[0]").removeprefix(self.path).removeprefix(".")

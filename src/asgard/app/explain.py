@@ -29,11 +29,10 @@ from asgard.app.project_file import (
     values_of,
 )
 from asgard.app.references import Lookup
-from asgard.app.source_reading import GROUPING, flattens
+from asgard.app.source_reading import GROUPING, flattens, source_class
 from asgard.app.specs import LakeSpec, SourceKeys, TableSpec
 from asgard.app.validation import SECRET_NAME, is_secret, keys_of, names_of
 from asgard.app.yaml_text import Node
-from asgard.core import registry
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.secret import STARS
 
@@ -162,16 +161,21 @@ class _Explainer:
             trees.insert(0, (self.files.overlay_name, self.files.overlay))
         answers: list[Answer] = []
         winner: Node | None = None
+        ended = False
         for number, candidate in enumerate(self._candidates(steps, known)):
+            taken_away = False  # null hides what the file below says under the same key
             for name, tree in trees:
                 node = node_at(tree, candidate)
-                if node is None or (node.value is None and number > 0):
+                if node is None:
                     if number == 0:
                         answers.append(Answer(name, self.key, False))
                     continue
-                won = winner is None and node.value is not None
+                won = winner is None and node.value is not None and not taken_away and not ended
+                taken_away = taken_away or node.value is None
                 answers.append(self._answer(node, candidate, known, won))
                 winner = node if won else winner
+            # A table that says null does not want the default of its source either.
+            ended = ended or (taken_away and winner is None and _is_of_table(candidate))
         return answers, winner
 
     def _answer(self, node: Node, steps: Steps, known: FieldInfo | None, won: bool) -> Answer:
@@ -183,6 +187,8 @@ class _Explainer:
         return Answer(str(node.where), key_of(steps), True, won, written, lookups)
 
     def _shown(self, node: Node, steps: Steps, known: FieldInfo | None, *, as_written: bool = False) -> str:
+        if node.value is None:
+            return "null"
         if isinstance(node.value, dict | list):
             return json.dumps(self._plain(node, steps), ensure_ascii=False, default=str)
         return str(self._scalar(node, steps, known, as_written))
@@ -200,7 +206,8 @@ class _Explainer:
         reference = _REFERENCE.fullmatch(node.text) if as_written else None
         if reference is not None:
             return "${" + reference[1] + (":-...}" if reference[2] else "}")
-        if named or (known is not None and is_secret(known.annotation)):
+        mistaken = known is None and bool(self._models(steps))  # a key that nobody knows: meant to be which?
+        if named or mistaken or (known is not None and is_secret(known.annotation)):
             return STARS
         if resolved is None or not resolved.referred:
             return resolved.text if resolved else node.value
@@ -225,7 +232,7 @@ class _Explainer:
             for name in names:
                 yield (*steps[:2], GROUPING, name)
                 yield (*steps[:2], name)
-        if len(steps) == 5 and steps[2] in TABLE_LISTS:
+        if _is_of_table(steps):
             for name in names:
                 yield (*steps[:2], "defaults", name)
             if steps[-1] == "frequency":
@@ -251,7 +258,7 @@ class _Explainer:
             return [SourceKeys, *([connector.Config] if connector else [])]
         if len(steps) == 4 and steps[2] == GROUPING:
             return [connector.Config] if connector and flattens(connector.Config) else []
-        if (len(steps) == 5 and steps[2] in TABLE_LISTS) or (len(steps) == 4 and steps[2] == "defaults"):
+        if _is_of_table(steps) or (len(steps) == 4 and steps[2] == "defaults"):
             return [TableSpec, *([connector.StreamOptions] if connector else [])]
         return []
 
@@ -267,17 +274,16 @@ class _Explainer:
         ]
         given = next((node.text for node in types if node is not None and node.value is not None), source)
         try:
-            found = registry.connector_class(given)
+            return source_class(given)
         except (AsgardError, ImportError):
             return None
-        return found.as_source(given) if hasattr(found, "as_source") else found
 
     def _default(self, steps: Steps, known: FieldInfo | None) -> str | None:
         if steps == ("name",):
             return self.files.folder.name
         if steps == ("parallel",):
             return str(default_parallel())
-        if len(steps) == 5 and steps[-1] == "mode" and steps[2] in TABLE_LISTS:
+        if _is_of_table(steps) and steps[-1] == "mode":
             return "merge" if self._has(steps, "cursor") and self._has(steps, "primary_key") else "replace"
         if known is None or known.is_required():
             return None
@@ -295,3 +301,7 @@ class _Explainer:
         known = [key for model in self._models(steps) for key in keys_of(model)]
         known += [key for parent in parents for key in values_of(parent)]
         return near(str(steps[-1]), known) or f"there are: {', '.join(dict.fromkeys(known))}"
+
+
+def _is_of_table(steps: Steps) -> bool:
+    return len(steps) == 5 and steps[0] == SOURCES and steps[2] in TABLE_LISTS

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from asgard.app.project import ProjectKeys
 from asgard.app.project_file import SOURCES, TABLE_LISTS
-from asgard.app.source_reading import GROUPING, SOURCE_NAME, flattens
+from asgard.app.source_reading import GROUPING, SOURCE_NAME, flattens, source_class
 from asgard.app.specs import SourceKeys, TableSpec
 from asgard.app.table_reading import NOT_DEFAULTS, TABLE_KEYS
 from asgard.app.validation import keys_of, names_of
@@ -39,8 +39,7 @@ def project_json_schema() -> Schema:
     names: dict[str, list[str]] = {}
     for name in registry.connector_names():
         try:
-            found = registry.connector_class(name)
-            connector = found.as_source(name) if hasattr(found, "as_source") else found
+            connector = source_class(name)
         except (AsgardError, ImportError):  # its driver is not installed: its options cannot be known
             defs[name] = ANYTHING
         else:

@@ -22,7 +22,8 @@ def steps_of(key: str, trees: Sequence[Node | None]) -> Steps:
     Raises:
         ConfigError: the key is empty.
     """
-    tokens: list[str | int] = [int(found[1]) if found[1] else found[2] for found in _TOKEN.finditer(key)]
+    found = _TOKEN.finditer(key.strip())
+    tokens: list[str | int] = [int(match[1]) if match[1] else match[2] for match in found]
     if not tokens:
         raise ConfigError("the key is empty", hint="write it as lake.location")
     steps: list[str | int] = []

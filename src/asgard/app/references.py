@@ -117,7 +117,7 @@ class References:
             what = f"{scheme['scheme']!r} is no kind of reference"
             resolved.mistakes.append((written, what, "use ${NAME}, ${env:NAME} or ${file:path}"))
         else:
-            what = f"{written[:60]} is no reference"
+            what = f"{written.partition(':-')[0][:60]} is no reference"
             resolved.mistakes.append((written, what, "write ${NAME} or ${NAME:-default}; $${ is a plain ${"))
         return ""
 

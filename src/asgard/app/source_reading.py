@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asgard.app.mistakes import Mistakes, Place, near
+from asgard.app.mistakes import Mistakes, near
 from asgard.app.project_file import TABLE_LISTS, spelled_out, values_of
 from asgard.app.specs import SourceKeys, SourceSpec, TableSpec
 from asgard.app.table_reading import NOT_DEFAULTS, TABLE_KEYS, TableReader
-from asgard.app.validation import Entries, dotted, keys_of, read_model
+from asgard.app.validation import Entries, dotted, keys_of, read_model, said
 from asgard.app.yaml_text import Node
 from asgard.core import registry
 from asgard.core.errors import AsgardError
@@ -34,6 +34,36 @@ def flattens(config: Any) -> bool:
     It is not where the connector has an option of that name, or takes whatever it is given.
     """
     return GROUPING not in config.model_fields and config.model_config.get("extra") != "allow"
+
+
+def source_class(type_: str) -> Any:
+    """The Source behind a `type`; a class with the five plain methods brings its own along.
+
+    Raises:
+        ConfigError: there is none of that name.
+        ImportError: a package that it needs is not installed.
+    """
+    found = registry.connector_class(type_)
+    return found.as_source(registry.canonical_name(type_)) if hasattr(found, "as_source") else found
+
+
+def known_connector(type_: str, path: str, node: Node, mistakes: Mistakes) -> Any:
+    """The same, or None: then `mistakes` says why.
+
+    Args:
+        path, node: where the type is written.
+    """
+    try:
+        return source_class(type_)
+    except AsgardError as error:
+        what, hint = error.what, error.hint
+        if node.referred:
+            what, hint = "there is no connector of that name", ""
+    except ImportError as error:
+        what = f"{type_!r} needs a package that is not installed: {error.name or error}"
+        hint = f"pip install 'asgard-platform[{registry.canonical_name(type_)}]'"
+    mistakes.add(what, path=path, hint=hint, place=node.where)
+    return None
 
 
 def read_source(
@@ -106,19 +136,7 @@ class _SourceReader:
             there = near(self.name, known) or f"there are: {', '.join(known)}"
             self._tell("is missing", path, f"{self.name!r} is not the name of a connector; {there}")
             return None
-        wanted = given or self.name
-        try:
-            found = registry.connector_class(wanted)
-        except AsgardError as error:
-            self._tell(error.what, path, error.hint, node)
-            return None
-        except ImportError as error:
-            hint = f"pip install 'asgard-platform[{registry.canonical_name(wanted)}]'"
-            missing = error.name or str(error)
-            self._tell(f"{wanted!r} needs a package that is not installed: {missing}", path, hint, node)
-            return None
-        # A class with the five plain methods brings its own Source along.
-        return found.as_source(registry.canonical_name(wanted)) if hasattr(found, "as_source") else found
+        return known_connector(given or self.name, path, node or self.node, self.mistakes)
 
     def _config(self, connector: Any) -> Any:
         own = {key: node for key, node in self.node.value.items() if key not in SOURCE_KEYS}
@@ -151,24 +169,19 @@ class _SourceReader:
         shared = {key: node for key, node in values_of(defaults).items() if key not in NOT_DEFAULTS}
         reader = TableReader(connector, shared, defaults_path, frequency, self.mistakes, self.folder)
         tables = []
-        first: dict[str, tuple[str, Place | None]] = {}
+        first: dict[str, Node] = {}
         for path, node in self._entries():
             tables.append(reader.read(node, path))
             keys = values_of(spelled_out(node))
-            said = next(
-                (keys[key] for key in ("as", "table", "name") if key in keys and keys[key].text), None
-            )
-            if said is None:
+            named = [keys[key] for key in ("as", "table", "name") if key in keys and keys[key].text]
+            if not named:
                 continue
-            named = said is not keys.get("name")
-            namespace, _, name = said.text.rpartition(".")
-            table = fold(said.text if named else stream_table(namespace, name))
-            if table in first:
-                other, place = first[table]
-                what = f"{said.text!r} would be the same table in the lake as {other!r}"
-                hint = f"that one is at {place}; name the table of one of them with `as`"
-                self._tell(what, path, hint, said)
-            first.setdefault(table, (said.text, said.place))
+            namespace, _, name = named[0].text.rpartition(".")
+            table = fold(stream_table(namespace, name) if named[0] is keys.get("name") else named[0].text)
+            if (other := first.setdefault(table, named[0])) is not named[0]:
+                what = f"{said(named[0])} would be the same table in the lake as {said(other)}"
+                hint = f"that one is at {other.place}; name the table of one of them with `as`"
+                self._tell(what, path, hint, named[0])
         return tuple(table for table in tables if table is not None)
 
     def _entries(self) -> Iterator[tuple[str, Node]]:

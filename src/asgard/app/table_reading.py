@@ -14,7 +14,7 @@ from typing import Any
 from asgard.app.mistakes import Mistakes, Place
 from asgard.app.project_file import spelled_out
 from asgard.app.specs import TableSpec
-from asgard.app.validation import Entries, dotted, keys_of, read_model
+from asgard.app.validation import Entries, dotted, keys_of, read_model, said
 from asgard.app.yaml_text import Node
 from asgard.core.source import Feature
 from asgard.core.stream import Mode
@@ -94,7 +94,7 @@ class TableReader:
             tell("exclude", "does nothing for a single name", 'use it with a name such as "public.*"')
         for key in ("as", "table"):
             if own.given(key) and pattern:
-                tell(key, f"cannot be the name of all that match {name!r}", "leave it out")
+                tell(key, f"cannot be the name of all that match {said(keys.nodes['name'])}", "leave it out")
 
     def _knows_its_keys(self, keys: _Keys) -> bool:
         """Whether the source itself can say what the table's key is: who takes queries has a catalog."""

@@ -15,11 +15,14 @@ from asgard.app.mistakes import Mistakes, Place, near
 from asgard.app.yaml_text import Node
 from asgard.core.config import FOLDER
 from asgard.core.errors import AsgardError
-from asgard.core.secret import redact
+from asgard.core.secret import STARS, redact
 
 Model = TypeVar("Model", bound=BaseModel)
 
-SECRET_NAME = re.compile(r"pass|secret|token|credential|auth|api_?key|access_?key|private", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"pass|secret|token|credential|auth(?!or(s|_|$)|_?(type|kind|method))|api_?key|access_?key|private",
+    re.IGNORECASE,
+)
 LONGEST_SHOWN = 60
 
 _TYPES = {
@@ -89,6 +92,11 @@ def dotted(path: str, key: str | int) -> str:
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else key
+
+
+def said(node: Node) -> str:
+    """A text as a message may have it: stars if it came from a reference, whatever it is (Promise 6)."""
+    return STARS if node.referred else repr(node.text)
 
 
 def names_of(name: str, field: FieldInfo) -> tuple[str, ...]:

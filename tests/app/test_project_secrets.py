@@ -1,0 +1,189 @@
+"""A secret appears nowhere but in the request that needs it (Promise 6): a canary in every place there is."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asgard.app.data_block import load_data_block
+from asgard.app.explain import explain
+from asgard.app.json_schema import project_json_schema
+from asgard.app.project import load_project
+from asgard.core.errors import AsgardError, ConfigError
+from tests.app.own_connectors import Folder
+
+CANARY = "c4n4ry-p4ssw0rd-8f31"
+
+
+@pytest.fixture(params=["environment", "dotenv", "file", "default", "literal"])
+def secret(request: pytest.FixtureRequest, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The canary, as the project file may hold it."""
+    if request.param == "environment":
+        monkeypatch.setenv("CANARY", CANARY)
+    elif request.param == "dotenv":
+        folder.write(f"CANARY={CANARY}\n", ".env")
+    elif request.param == "file":
+        folder.write(CANARY + "\n", "canary.txt")
+        return "${file:canary.txt}"
+    elif request.param == "default":
+        return f"${{NOT_SET_ANYWHERE:-{CANARY}}}"
+    else:
+        return CANARY
+    return "${CANARY}"
+
+
+def everything_told(action: Callable[[], Any]) -> str:
+    """What an error says in every way that it can be shown."""
+    with pytest.raises(AsgardError) as caught:
+        action()
+    error = caught.value
+    shown = "".join(traceback.format_exception(error))
+    return "\n".join([str(error), repr(error), json.dumps(error.as_dict()), shown, repr(error.args)])
+
+
+def test_a_project_that_is_right_shows_nothing(folder: Folder, secret: str) -> None:
+    project = folder.load(f"""
+data_sources:
+  redshift:
+    connection: {{host: h, database: d, password: "{secret}"}}
+    tables: [a]
+  hubspot:
+    auth: {{kind: bearer, token: "{secret}"}}
+    defaults: {{headers: {{Authorization: "Bearer {secret}"}}}}
+    endpoints: [{{name: a, path: /}}]
+""")
+    redshift, hubspot = project.sources.values()
+    assert redshift.config.password.get_secret_value() == CANARY
+    assert hubspot.config.auth.token.get_secret_value() == CANARY
+    assert hubspot.tables[0].options.headers == {"Authorization": f"Bearer {CANARY}"}
+    shown = [project, project.sources, redshift, hubspot, redshift.config, hubspot.config, hubspot.tables]
+    for thing in shown:
+        assert CANARY not in repr(thing)
+        assert CANARY not in str(thing)
+    for config in (redshift.config, hubspot.config):
+        assert CANARY not in config.model_dump_json()
+    assert CANARY not in hubspot.tables[0].model_dump_json()
+
+
+MISTAKEN = {
+    "of another type": "redshift: {{host: h, database: d, password: ['{0}']}}",
+    "in a field with limits": "redshift: {{host: h, database: d, port: '{0}'}}",
+    "in a field with choices": "redshift: {{host: h, database: d, ssl_mode: '{0}'}}",
+    "in a validator's own words": "redshift: {{host: h, database: d, username: 'x {0}'}}",
+    "under an unknown key": "redshift: {{host: h, database: d, pasword: '{0}'}}",
+    "in a union": "hubspot: {{auth: {{kind: basic, user: u, password: {{x: '{0}'}}}}}}",
+    "as the union's tag": "hubspot: {{auth: {{kind: '{0}', token: t}}}}",
+    "in an AsgardError of a validator": "refusing: {{dsn: '{0}'}}",
+    "in a size": "hubspot: {{rate_limit: '{0}'}}",
+    "in a connector's free keys": "redshift: {{host: h, database: d, headers: {{a: ['{0}']}}}}",
+    "in a table's mode": "redshift: {{host: h, database: d, tables: [{{name: a, mode: '{0}'}}]}}",
+    "in a table's frequency": "redshift: {{host: h, database: d, tables: [{{name: a, frequency: '{0}'}}]}}",
+    "in a table's lag": "redshift: {{host: h, database: d, tables: [{{name: a, cursor: b, mode: append,"
+    " cursor_lag: '{0}'}}]}}",
+    "in a table's name": "redshift: {{host: h, database: d, tables: [{{name: '{0}'}}, {{name: '{0}'}}]}}",
+    "in a check": "redshift: {{host: h, database: d, tables: [{{name: a, checks: [{{'between': {{column: a,"
+    " min: ['{0}']}}}}]}}]}}",
+    "as the type": "hubspot: {{type: '{0}'}}",
+    "as a list": "redshift: {{host: h, database: d, tables: '{0}'}}",
+}
+
+
+@pytest.mark.parametrize("source", MISTAKEN.values(), ids=MISTAKEN)
+@pytest.mark.parametrize("secret", ["environment", "dotenv", "file", "default"], indirect=True)
+def test_a_mistake_shows_nothing(folder: Folder, secret: str, source: str) -> None:
+    folder.write("data_sources: {" + source.format(secret) + "}")
+    told = everything_told(lambda: load_project(folder.path))
+    assert "asgard.yml:1:" in told
+    assert CANARY not in told
+
+
+@pytest.mark.parametrize("where", ["password", "token", "api_key"])
+@pytest.mark.parametrize("secret", ["literal"], indirect=True)
+def test_a_secret_that_stands_in_the_file_shows_nothing_either(
+    folder: Folder, secret: str, where: str
+) -> None:
+    source = {
+        "password": f"redshift: {{host: h, database: d, password: [{secret}]}}",
+        "token": f"hubspot: {{auth: {{kind: bearer, token: {{a: {secret}}}}}}}",
+        "api_key": f"hubspot: {{api_key: [{secret}]}}",
+    }[where]
+    folder.write(f"data_sources: {{{source}}}")
+    assert CANARY not in everything_told(lambda: load_project(folder.path))
+
+
+def test_yaml_that_cannot_be_read_shows_nothing(folder: Folder) -> None:
+    folder.write(f"a: {{password: {CANARY}\nb: [")
+    assert CANARY not in everything_told(lambda: load_project(folder.path))
+
+
+def test_a_line_of_dotenv_that_cannot_be_read_shows_nothing(folder: Folder) -> None:
+    folder.write(f"CANARY='{CANARY}\n", ".env")
+    folder.write("name: ${CANARY}\n")
+    assert CANARY not in everything_told(lambda: load_project(folder.path))
+
+
+KEYS = [
+    "data_sources.redshift.connection.password",
+    "data_sources.redshift.password",
+    "data_sources.redshift.connection",
+    "data_sources.redshift",
+    "data_sources.redshift.connection.headers.X",
+    "data_sources.redshift.connection.pasword",
+    "data_sources.hubspot.auth",
+    "data_sources.hubspot.auth.token",
+    "data_sources.hubspot.defaults.headers",
+    "data_sources.hubspot.endpoints.a.headers",
+    "data_sources.nosuch.anything",
+    "data_sources",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_an_explanation_shows_nothing(folder: Folder, secret: str, key: str) -> None:
+    text = f"""
+data_sources:
+  redshift:
+    connection: {{host: h, password: "{secret}", headers: {{X: "{secret}"}}, pasword: "{secret}"}}
+  hubspot:
+    auth: {{kind: bearer, token: "{secret}"}}
+    defaults: {{headers: {{Authorization: "Bearer {secret}"}}}}
+    endpoints: [{{name: a, path: /}}]
+  nosuch: {{anything: "{secret}"}}
+"""
+    if secret == CANARY:  # a literal is known as a secret by its field or its key, not by itself
+        text = text.replace("{X: ", "{X-Token: ").replace("anything:", "anything_secret:")
+        key = key.replace("headers.X", "headers.X-Token").replace("anything", "anything_secret")
+    folder.write(text)
+    folder.write(f'data_sources: {{redshift: {{connection: {{password: "{secret}"}}}}}}', "asgard.prod.yml")
+    for env in (None, "prod"):
+        explanation = explain(folder.path, key, env)
+        assert CANARY not in str(explanation)
+        assert CANARY not in repr(explanation)
+        assert CANARY not in json.dumps(explanation.as_dict())
+        assert "**********" in str(explanation)
+
+
+def test_a_data_block_shows_nothing(folder: Folder, secret: str) -> None:
+    text = f'data: {{type: redshift, connection: {{host: h, database: d, password: "{secret}"}}, query: q}}'
+    block = load_data_block(folder.write(text, "config.yml"))
+    assert block.source.config.password.get_secret_value() == CANARY
+    assert CANARY not in repr(block)
+    folder.write(text.replace("database", "databse"), "config.yml")
+    assert CANARY not in everything_told(lambda: load_data_block(folder.path / "config.yml"))
+
+
+def test_the_schema_knows_nothing_of_values(folder: Folder, secret: str) -> None:
+    folder.write(f'data_sources: {{redshift: {{password: "{secret}"}}}}')
+    assert CANARY not in json.dumps(project_json_schema())
+
+
+def test_the_default_inside_of_a_reference_is_no_part_of_a_message(folder: Folder, tmp_path: Path) -> None:
+    folder.write(f'name: "${{A B:-{CANARY}}}"\nworkspace: "${{vault:{CANARY}}}"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_project(tmp_path)
+    assert CANARY not in str(caught.value)
