@@ -38,7 +38,8 @@ def init(address: str, folder: Path, force: bool) -> None:
 
 @click.command()
 @click.option("--folder", default="demo", show_default=True, type=click.Path(file_okay=False, path_type=Path))
-def demo(folder: Path) -> int:
+@click.option("--serve", is_flag=True, help="Only keep the demo's REST API up, until Ctrl-C.")
+def demo(folder: Path, serve: bool) -> int:
     """Real flights from a SQLite database, files and a REST API, through checks to silver and gold."""
     from asgard.app.demo import prepare, serving, tour
     from asgard.app.runs import RunWish, run
@@ -47,6 +48,11 @@ def demo(folder: Path) -> int:
     from asgard.cli.screen import Screen
 
     site = prepare(folder)
+    if serve:
+        with serving(site) as address, cancelled_by_signals() as cancel:
+            click.echo(f"the API of the airlines is at {address}/airlines; Ctrl-C ends it")
+            cancel.wait()
+        return 0
     with serving(site), cancelled_by_signals() as cancel:
         workspace = Workspace.open(site.project)
         with Screen() as screen:

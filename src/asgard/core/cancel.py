@@ -64,6 +64,11 @@ class Cancel:
         if self.requested:
             raise Cancelled(self._why, hint="run again: it goes on from the last commit")
 
+    def wait(self) -> None:
+        """Waits until it is requested; returns then."""
+        while not self.requested:
+            self._event.wait(1.0)
+
     def sleep(self, seconds: float) -> None:
         """Waits, and raises Cancelled as soon as it is requested."""
         end = time.monotonic() + seconds
