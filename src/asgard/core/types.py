@@ -95,17 +95,18 @@ def canonical_schema(schema: pa.Schema) -> pa.Schema:
         DataError: a column's type cannot be carried (all such columns are named), or a name comes twice.
     """
     _refuse_twins(schema.names)
-    fields, refused = [], []
+    fields: list[pa.Field] = []
+    refused: dict[str, str] = {}
     for field in schema:
         try:
             fields.append(_canonical_field(field))
         except DataError as error:
-            refused.append(f"{field.name}: {error.what}")
+            refused[field.name] = error.what
     if refused:
         raise DataError(
-            f"the lake cannot carry {'; '.join(refused)}",
-            hint=f"leave it out, or carry it as text: {_as_text_hint(refused[0].split(':')[0])}",
-            where={"column": ", ".join(line.split(":")[0] for line in refused)},
+            "; ".join(f"{name}: {what}" for name, what in refused.items()),
+            hint=f"leave it out, or carry it as text: {_as_text_hint(next(iter(refused)))}",
+            where={"column": ", ".join(refused)},
         )
     return pa.schema(fields, metadata=schema.metadata)
 
@@ -182,9 +183,7 @@ def reconcile(table: pa.Schema, incoming: pa.Schema, allow_missing: bool = False
     )
     for name in missing:
         if not allow_missing:
-            misfits.append(
-                (name, f"the table has it as {_shown(table.field(name))}, it does not come any more")
-            )
+            misfits.append((name, f"the table has {_shown(table.field(name))}, it does not come any more"))
         elif not table.field(name).nullable:
             misfits.append((name, "it does not come any more, and the table allows no nulls in it"))
     for field in incoming:
