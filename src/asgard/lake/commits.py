@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,21 @@ def entry(folder: Path, version: int) -> Entry | None:
             return _parsed(version, lines)
     except FileNotFoundError:
         return None
+
+
+def version_at(folder: Path, newest: int, at: datetime) -> int | None:
+    """The newest version that was committed at the instant or before; without a zone it is meant in UTC.
+
+    By the writers' own clocks, which `versions` shows; None when the log goes back no further.
+    """
+    instant = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000
+    for version in range(newest, -1, -1):
+        found = entry(folder, version)
+        if found is None:
+            return None
+        if float(found.provenance.get("timestamp", "inf")) <= instant:
+            return version
+    return None
 
 
 def check_since(folder: Path, base: int, upto: int) -> None:

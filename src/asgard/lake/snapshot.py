@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from asgard.core.errors import DataError, QueryError
 from asgard.core.table import Mount
-from asgard.lake.commits import identity
+from asgard.lake.commits import identity, version_at
 from asgard.lake.schemas import from_delta
 
 FORMAT_PROPERTY = "asgard.format"
@@ -70,19 +70,17 @@ class Snapshot:
         if not (folder / "_delta_log").is_dir():
             return None
         try:
-            if isinstance(at, int):
-                return cls(folder, DeltaTable(folder, version=at))
-            newest = DeltaTable(folder)
-            if at is not None:
-                newest.load_as_version(at)
-            return cls(folder, newest)
+            newest = cls(folder, DeltaTable(folder))
         except TableNotFoundError:
-            if at is None:
-                return None
-            raise
+            return None
+        if at is None:
+            return newest
+        version = version_at(folder, newest.version, at) if isinstance(at, datetime) else at
+        if version is None or not 0 <= version <= newest.version:
+            raise _no_version(folder, at)
+        try:
+            return cls(folder, DeltaTable(folder, version=version))
         except DeltaError as error:
-            if at is None:
-                raise
             raise _no_version(folder, at) from error
 
     @property
