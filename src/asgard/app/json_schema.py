@@ -126,8 +126,9 @@ def _describe_connector(name: str, connector: Any, defs: Schema) -> None:
         "type": "object",
         "properties": options | common,
         "additionalProperties": not closed,
-        "allOf": list(_required(config, grouped)),
     }
+    if required := list(_required(config, grouped)):
+        defs[name]["allOf"] = required
 
 
 def _required(config: type[BaseModel], grouped: bool) -> Iterable[Schema]:
