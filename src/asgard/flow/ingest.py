@@ -69,7 +69,8 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
     stream = selection.stream
     first_load = not table.exists()
     position = table.position(stream.id) or Position()
-    goes_on = not pipeline.anew and (selection.cursor is not None or position.half_read)
+    increments = selection.cursor is not None and selection.mode is not Mode.REPLACE
+    goes_on = not pipeline.anew and (increments or position.half_read)
     if not goes_on:
         position = Position(epoch=position.epoch)
     since = {stream.id: position} if goes_on else {}
