@@ -53,9 +53,7 @@ def load_block(file: Path, to: str, emit: Emit, cancel: Cancel | None = None) ->
     """
     parts = to.removeprefix("bronze.").split(".")
     if len(parts) != 2 or not all(parts):
-        raise ConfigError(
-            f"{to!r} is no table", hint="--to bronze.SOURCE.TABLE, such as bronze.shop.orders"
-        )
+        raise ConfigError(f"{to!r} is no table", hint="--to bronze.SOURCE.TABLE, such as bronze.shop.orders")
     block = load_data_block(file)
     table = block.table.model_copy(update={"table": parts[1]})
     block = replace(block, source=replace(block.source, name=parts[0], tables=(table,)))

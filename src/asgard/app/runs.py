@@ -16,6 +16,8 @@ from asgard.flow.setting import Setting
 from asgard.observe.event_log import EventLog, to_all
 from asgard.state.journal import new_run_id
 
+__all__ = ["RunWish", "Summary", "run"]
+
 
 @dataclass(frozen=True)
 class RunWish:

@@ -16,9 +16,9 @@ from asgard.cli.options import budget_options, json_option, open_workspace, proj
 from asgard.cli.output import cell_text, print_json, print_table, seconds_text
 
 if TYPE_CHECKING:
+    from asgard.app.runs import Summary
     from asgard.core.cancel import Cancel
     from asgard.core.events import Emit
-    from asgard.flow.run import Summary
 
 
 @click.command()
