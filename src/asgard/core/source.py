@@ -153,6 +153,11 @@ class ReadSettings:
     cancel: Cancel = field(default_factory=Cancel)
 
 
+ConfigClass = type[Config]
+ErrorClass = type[BaseException]
+"""Names of their own: inside of Source the word `type` is the connector's name."""
+
+
 class Source(ABC):
     """A configured connector.
 
@@ -168,8 +173,8 @@ class Source(ABC):
 
     type: ClassVar[str]
     """The registered name; the same as the file's name."""
-    Config: ClassVar[type[Config]]
-    StreamOptions: ClassVar[type[Config]] = Config
+    Config: ClassVar[ConfigClass]
+    StreamOptions: ClassVar[ConfigClass] = Config
     """Options of one table, endpoint or file set that only this connector has."""
     features: ClassVar[Feature] = Feature.NONE
     examples: ClassVar[tuple[Example, ...]] = ()
@@ -252,6 +257,6 @@ class Source(ABC):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: ErrorClass | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
