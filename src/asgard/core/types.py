@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -360,8 +361,8 @@ def _refuse(misfits: list[tuple[str, str]], vanished: bool) -> None:
 
 
 def _refuse_twins(names: list[str]) -> None:
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
+    if len(set(names)) < len(names):
+        twins = sorted(name for name, count in Counter(names).items() if count > 1)
         raise DataError(
             f"the name {twins[0]!r} comes twice",
             hint="give each column a name of its own, for example with AS in a query",

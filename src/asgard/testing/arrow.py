@@ -4,7 +4,7 @@ The arrays are what a careful reader must expect: slices with an offset, nulls w
 in no order, dictionaries with unused and repeated values, lists of nothing. By default each value is one that
 the lake carries (`asgard.core.types`); with `carriable=False` also those that it must refuse.
 
-hypothesis is imported where it is used: the tests' own dependency.
+hypothesis is imported where it is used: `pip install 'asgard-platform[testing]'` brings it.
 """
 
 from __future__ import annotations
