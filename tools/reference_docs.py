@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that follow from the code: commands, connectors, errors.
+"""Writes the pages of docs/reference that follow from the code: commands, connectors, errors, project file.
 
 Usage: python tools/reference_docs.py [--check]; with --check nothing is written and stale pages are named.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 import yaml
+from project_docs import project_file_page
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -121,6 +122,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "connectors.md": connectors_page,
     "errors.md": errors_page,
+    "project-file.md": project_file_page,
 }
 
 

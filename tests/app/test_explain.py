@@ -145,6 +145,7 @@ def test_a_reference_that_leads_nowhere_is_a_problem_not_an_end(folder: Folder) 
         ("data_sources.shop.connection.prt", "did you mean port?"),
         ("data_sources.shop.tables.ordrs.mde", "did you mean mode?"),
         ("lake.zone", "there are: format, location"),
+        ("memry.x.y", "did you mean memory?"),
     ],
 )
 def test_a_key_that_is_not_there(folder: Folder, key: str, hint: str) -> None:

@@ -297,9 +297,12 @@ class _Explainer:
         return self._asked(sibling, self._field(sibling))[1] is not None
 
     def _suggestion(self, steps: Steps) -> str:
+        """Keys that are near, or those beside it; where there are none, those of the step before."""
         parents = [node_at(tree, steps[:-1]) for tree in (self.files.overlay, self.files.base) if tree]
         known = [key for model in self._models(steps) for key in keys_of(model)]
         known += [key for parent in parents for key in values_of(parent)]
+        if not known and len(steps) > 1:
+            return self._suggestion(steps[:-1])
         return near(str(steps[-1]), known) or f"there are: {', '.join(dict.fromkeys(known))}"
 
 

@@ -75,6 +75,10 @@ LoadMode = Annotated[
 """What happens to the rows that are there."""
 
 
+TableList = Annotated[Any, WithJsonSchema({"type": "array", "items": {}})]
+"""Read entry by entry, with the connector's options."""
+
+
 class LakeSpec(Config):
     """Where the tables lie, and in which format."""
 
@@ -182,9 +186,9 @@ class SourceKeys(Config):
     defaults: Any = Field(
         default=None, description="Keys of tables, for every table that does not say them itself."
     )
-    tables: Any = Field(default=None, description="What is loaded.")
-    endpoints: Any = Field(default=None, description="The same as tables, for APIs.")
-    files: Any = Field(default=None, description="The same as tables, for files.")
+    tables: TableList = Field(default=None, description="What is loaded.")
+    endpoints: TableList = Field(default=None, description="The same as tables, for APIs.")
+    files: TableList = Field(default=None, description="The same as tables, for files.")
 
 
 @dataclass(frozen=True)
