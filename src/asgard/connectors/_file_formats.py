@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from asgard.core.cancel import Cancel
 from asgard.core.config import Config
 from asgard.transport import json_text
 from asgard.transport.column_types import ColumnTypes, field_of
-from asgard.transport.delimited import ColumnProofs, Dialect, read_delimited, text_batches
+from asgard.transport.delimited import ColumnProofs, Dialect, text_batches, typed_batch
 from asgard.transport.files import FoundFile, opened, refuse_changed, wrapped
 from asgard.transport.json_records import RecordProofs, typed_records
 from asgard.transport.parquet import parquet_schema, read_parquet, row_groups
@@ -57,6 +57,7 @@ class FilesStreamOptions(Config):
         description="Types of columns that shall not be found out: text, int64, float64, decimal(p, s), "
         "bool, date, timestamp, timestamptz, json.",
     )
+    exclude_columns: tuple[str, ...] = Field(default=(), description="Columns that are not read.")
     types: Literal["proved", "text"] = Field(
         default="proved",
         description="csv, tsv: proved reads every value first and types a column when all of them prove it; "
@@ -112,6 +113,11 @@ class FilesStreamOptions(Config):
         )
 
     @property
+    def dropped(self) -> frozenset[str]:
+        """Columns that are not read."""
+        return frozenset(self.exclude_columns)
+
+    @property
     def layout(self) -> Layout:
         """Where the table stands in a workbook."""
         return Layout(self.sheet, self.header, self.skip_rows, self.errors_are_null)
@@ -159,7 +165,7 @@ class Format:
 
 def _delimited(delimiter: str) -> Format:
     def schema(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
-        columns = ColumnProofs(options.columns)
+        columns = ColumnProofs(options.columns, options.dropped)
         for file in files:
             for batch in text_batches(file, options.dialect(delimiter), cancel=cancel):
                 columns.see(batch)
@@ -168,14 +174,15 @@ def _delimited(delimiter: str) -> Format:
         return columns.schema(proved=options.types == "proved")
 
     def sketch(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
-        columns = ColumnProofs(options.columns)
+        columns = ColumnProofs(options.columns, options.dropped)
         for batch in islice(text_batches(files[0], options.dialect(delimiter), cancel=cancel), 1):
             columns.see(batch)
         return columns.schema(proved=options.types == "proved")
 
     def rows(part: Part, options: Options, schema: pa.Schema, wanted: Reading) -> Iterator[pa.RecordBatch]:
         dialect = options.dialect(delimiter)
-        return read_delimited(part.file, dialect, schema, wanted.batch_bytes, wanted.cancel)
+        for batch in text_batches(part.file, dialect, wanted.batch_bytes, wanted.cancel):
+            yield typed_batch(batch, schema, part.file, options.dropped)
 
     return Format(schema, sketch, rows)
 
@@ -194,28 +201,28 @@ def _json(*, lines: bool) -> Format:
             refuse_changed(file)
 
     def schema(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
-        proofs = RecordProofs(options.columns)
+        proofs = RecordProofs(options.columns, options.dropped)
         for file in files:
             for piece in pieces(file, options, cancel):
                 proofs.see(piece)
         return proofs.schema
 
     def sketch(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
-        proofs = RecordProofs(options.columns)
+        proofs = RecordProofs(options.columns, options.dropped)
         for piece in islice(pieces(files[0], options, cancel), 1):
             proofs.see(piece)
         return proofs.schema
 
     def rows(part: Part, options: Options, schema: pa.Schema, wanted: Reading) -> Iterator[pa.RecordBatch]:
         for piece in pieces(part.file, options, wanted.cancel):
-            yield typed_records(piece, schema, part.file.name)
+            yield typed_records(piece, schema, part.file.name, options.dropped)
 
     return Format(schema, sketch, rows)
 
 
 def _parquet() -> Format:
     def schema(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
-        return pinned(parquet_schema(files), options.columns)
+        return chosen(parquet_schema(files), options)
 
     def sketch(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
         return schema(files[:1], options, cancel)
@@ -227,16 +234,18 @@ def _parquet() -> Format:
     return Format(schema, sketch, rows)
 
 
-def pinned(schema: pa.Schema, columns: Mapping[str, str]) -> pa.Schema:
-    """The schema with the types that the user wants for some of its columns."""
+def chosen(schema: pa.Schema, options: Options) -> pa.Schema:
+    """The schema with the types that the user wants for some of its columns, and without others."""
     return pa.schema(
-        field_of(field.name, columns[field.name]) if field.name in columns else field for field in schema
+        field_of(field.name, options.columns[field.name]) if field.name in options.columns else field
+        for field in schema
+        if field.name not in options.exclude_columns
     )
 
 
 def _excel() -> Format:
     def schema(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
-        return sheet_schema(files, options.layout, options.columns, cancel)
+        return chosen(sheet_schema(files, options.layout, cancel), options)
 
     def sketch(files: Files, options: Options, cancel: Cancel) -> pa.Schema:
         return schema(files[:1], options, cancel)

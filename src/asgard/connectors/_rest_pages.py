@@ -131,7 +131,7 @@ def pages(client: HttpClient, endpoint: Endpoint) -> Iterator[Page]:
             return
         document = _document(client, answer)
         records = page_records(document, endpoint)
-        so_far = _SoFar(so_far.pages + 1, so_far.records + len(records))
+        so_far = _SoFar(so_far.pages + 1, so_far.records + len(records), len(records))
         digest = _digest(answer, records, endpoint)
         if records and digest in seen:
             raise DataError(
@@ -146,8 +146,11 @@ def pages(client: HttpClient, endpoint: Endpoint) -> Iterator[Page]:
 
 @dataclass(frozen=True)
 class _SoFar:
+    """What came: pages, records, and how many of them with the last page."""
+
     pages: int = 0
     records: int = 0
+    rows: int = 0
 
 
 def _digest(answer: Answer, records: json_text.Records, endpoint: Endpoint) -> bytes:
@@ -208,16 +211,15 @@ def _with(request: Request, params: Mapping[str, Any]) -> Request:
 def _following(
     endpoint: Endpoint, request: Request, answer: Answer, document: Any, so_far: _SoFar
 ) -> Request | None:
-    rows = len(page_records(document, endpoint))
     match endpoint.pagination:
         case NoPages():
             return None
         case PageNumbers(param=param, start=start, total_pages=total):
             last = _at(document, total) if total else None
-            ended = not rows or (isinstance(last, int) and so_far.pages >= last)
+            ended = not so_far.rows or (isinstance(last, int) and so_far.pages >= last)
             return None if ended else _with(request, {param: start + so_far.pages})
         case Offsets(param=param):
-            return _with(request, {param: so_far.records}) if rows else None
+            return _with(request, {param: so_far.records}) if so_far.rows else None
         case CursorPages(path=path, param=param):
             mark = _at(document, path)
             if mark in (None, "", False):
@@ -230,7 +232,7 @@ def _following(
         case _:
             link = answer.next_link or _found_link(document)
             if link is None and so_far.pages == 1:
-                _refuse_unfollowed(document, rows, answer)
+                _refuse_unfollowed(document, so_far.rows, answer)
     if not link:
         return None
     return Request(answer.at(str(link)), request.method, {}, request.body)

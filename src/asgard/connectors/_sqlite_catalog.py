@@ -6,8 +6,8 @@ Reference: https://www.sqlite.org/pragma.html#pragma_table_xinfo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow as pa
 from asgard.connectors._sqlite_columns import Column, identifier, look_sql, looked_types
 from asgard.core.errors import QueryError
 from asgard.core.stream import Stream
+from asgard.transport.column_types import refuse_unknown
 
 CHANGE_NAMES = re.compile(r"(updated|modified|changed|last_)", re.IGNORECASE)
 MOST_LOOKED_COLUMNS = 250
@@ -25,11 +26,19 @@ MOST_LOOKED_COLUMNS = 250
 
 @dataclass(frozen=True)
 class Relation:
-    """A table, view or query: what stands behind FROM, and its columns."""
+    """A table, view or query.
+
+    Attributes:
+        sql: what stands behind FROM.
+        whole: it is all of the table's rows.
+        has_rowid: it is a table whose rows SQLite numbers.
+        autoincrement: those numbers are never given twice.
+    """
 
     name: str
     sql: str
     columns: tuple[Column, ...]
+    whole: bool = True
     has_rowid: bool = False
     autoincrement: bool = False
 
@@ -65,6 +74,22 @@ def named_relation(connection: Any, name: str) -> Relation:
         f"there is no table or view {name!r}",
         hint=f"there are: {', '.join(near)}" if near else "the database has no tables",
         where={"stream": name},
+    )
+
+
+def narrowed(relation: Relation, where: str | None, without: Collection[str]) -> Relation:
+    """The relation with only the rows of a condition, and without some columns.
+
+    Raises:
+        QueryError: there is no such column.
+    """
+    refuse_unknown(without, [column.name for column in relation.columns], relation.name)
+    kept = tuple(column for column in relation.columns if column.name not in without)
+    if where is None:
+        return replace(relation, columns=kept)
+    # Lines of their own: the condition may end in a comment.
+    return replace(
+        relation, columns=kept, sql=f"(SELECT * FROM {relation.sql} WHERE (\n{where}\n))", whole=False
     )
 
 
@@ -137,7 +162,7 @@ def _cursor_candidates(relation: Relation) -> tuple[str, ...]:
 
 
 def _rows_estimate(connection: Any, relation: Relation) -> int | None:
-    if not relation.has_rowid:
+    if not (relation.has_rowid and relation.whole):
         return None
     lowest, highest = connection.execute(
         f"SELECT (SELECT min(rowid) FROM {relation.sql}), (SELECT max(rowid) FROM {relation.sql})"

@@ -203,7 +203,7 @@ class FilesSource(Source):
                 where={"stream": stream.name},
             )
         position = position or Position()
-        loaded = read_token(position.token, stream.name) if position.token else {}
+        loaded = {} if position.token is None else read_token(position.token, stream.name)
         if position.pending is not None:
             files = _half_read(table.files, read_token(position.pending, stream.name), loaded, stream.name)
             left = [s for s in splits(whole_parts(files)) if position.splits.get(s.id) != DONE]

@@ -132,6 +132,7 @@ class RestStreamOptions(Config):
         description="Types of columns that shall not be found out: text, int64, float64, decimal(p, s), "
         "bool, date, timestamp, timestamptz, json.",
     )
+    exclude_columns: tuple[str, ...] = Field(default=(), description="Names that are no columns.")
 
     @model_validator(mode="after")
     def _without_secrets(self) -> Self:
@@ -210,7 +211,7 @@ class RestSource(Source):
         if query is not None:
             raise ConfigError("a REST API takes no query", hint="give the table path and params")
         spool = _Spool()
-        proofs = RecordProofs(wanted.columns)
+        proofs = RecordProofs(wanted.columns, frozenset(wanted.exclude_columns))
         endpoint = _endpoint(name, wanted)
         try:
             with translated("the temporary folder"):
@@ -255,6 +256,7 @@ class RestSource(Source):
         options = RestStreamOptions.model_validate(split.spec["options"])
         schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(split.spec["schema"])))
         endpoint = _endpoint(split.spec["name"], options)
+        dropped = frozenset(options.exclude_columns)
         spool = self._spools.get(split.stream)
         if spool is None:
             found: Iterator[list[Any]] = (page.records for page in pages(self._http(), endpoint))
@@ -264,7 +266,8 @@ class RestSource(Source):
             for records in found:
                 for start in range(0, len(records), PIECE_ROWS):
                     self.settings.cancel.check()
-                    yield typed_records(records[start : start + PIECE_ROWS], schema, endpoint.name)
+                    piece = records[start : start + PIECE_ROWS]
+                    yield typed_records(piece, schema, endpoint.name, dropped)
 
     def close(self) -> None:
         """Closes the connections, and forgets what was fetched."""

@@ -31,9 +31,11 @@ import pyarrow as pa
 from pydantic import AliasChoices, Field
 
 from asgard.connectors._sqlite_catalog import (
+    Relation,
     as_stream,
     looked_schema,
     named_relation,
+    narrowed,
     query_relation,
     relations,
 )
@@ -80,6 +82,10 @@ class SqliteStreamOptions(Config):
         default_factory=dict,
         description="Types of columns that shall not be found out: text, int64, float64, decimal(p, s), "
         "bool, date, timestamp, timestamptz, binary, json.",
+    )
+    exclude_columns: tuple[str, ...] = Field(default=(), description="Columns that are not read.")
+    where: str | None = Field(
+        default=None, min_length=1, description="An SQL condition: only these rows are read."
     )
 
 
@@ -145,9 +151,10 @@ class SqliteSource(Source):
         Raises:
             DataError: columns have values of several types; all of them are named.
         """
-        pinned: Mapping[str, str] = options.columns if options else {}
+        wanted: SqliteStreamOptions = options or SqliteStreamOptions()
+        pinned = wanted.columns
         with self._connected(stream=name) as connection:
-            relation = query_relation(connection, name, query) if query else named_relation(connection, name)
+            relation = _wanted_relation(connection, name, wanted, query)
             refuse_unknown(pinned, [column.name for column in relation.columns], name)
             return as_stream(connection, relation, looked_schema(connection, relation, pinned))
 
@@ -302,6 +309,13 @@ class _Reading:
     warnings: tuple[str, ...] = ()
 
 
+def _wanted_relation(
+    connection: sqlite3.Connection, name: str, options: SqliteStreamOptions, query: str | None
+) -> Relation:
+    relation = query_relation(connection, name, query) if query else named_relation(connection, name)
+    return narrowed(relation, options.where, options.exclude_columns)
+
+
 def _reading(
     connection: sqlite3.Connection,
     selection: Selection,
@@ -310,11 +324,9 @@ def _reading(
     identity: Mapping[str, Any],
 ) -> _Reading:
     stream = selection.stream
-    if selection.query:
-        relation = query_relation(connection, stream.name, selection.query)
-    else:
-        relation = named_relation(connection, stream.name)
-    pinned: Mapping[str, str] = selection.options.columns if selection.options else {}
+    options: SqliteStreamOptions = selection.options or SqliteStreamOptions()
+    pinned = options.columns
+    relation = _wanted_relation(connection, stream.name, options, selection.query)
     missing = set(stream.schema.names) - {column.name for column in relation.columns}
     if missing:
         raise QueryError(

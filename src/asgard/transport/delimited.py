@@ -28,6 +28,7 @@ from asgard.transport.text_proof import TextProof, convert_texts
 
 END = "\x1fasgard: end of file\x1f"
 PEEK_BYTES = 1 << 16
+LEAST_BLOCK_BYTES = 1 << 16
 BLOCK_BYTES = (2 * MEBIBYTE, 32 * MEBIBYTE, 512 * MEBIBYTE)
 """How much is parsed at once; the larger ones only for files with rows that do not fit."""
 
@@ -121,7 +122,7 @@ def text_batches(
         DataError: ragged rows, unclosed quotes, bytes that are no text; with file and line.
     """
     given = -1  # rows that went out; -1 before the first batch
-    blocks = (min(batch_bytes, BLOCK_BYTES[0]), *BLOCK_BYTES[1:])
+    blocks = (max(min(batch_bytes, BLOCK_BYTES[0]), LEAST_BLOCK_BYTES), *BLOCK_BYTES[1:])
     for block_bytes in blocks:
         parsed = 0
         try:
@@ -283,14 +284,22 @@ def _line_of_bad_bytes(file: FoundFile) -> str:
 
 @dataclass
 class ColumnProofs:
-    """The columns of several files of one kind, in order of appearance, and what their values prove."""
+    """The columns of several files of one kind, in order of appearance, and what their values prove.
+
+    Attributes:
+        pinned: name to the type that the user wants.
+        dropped: columns that are not wanted.
+    """
 
     pinned: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
     proofs: dict[str, TextProof] = field(default_factory=dict)
 
     def see(self, batch: pa.RecordBatch) -> None:
         """Takes the batch's columns and values into account."""
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if name in self.dropped:
+                continue
             proof = self.proofs.setdefault(name, TextProof())
             if name not in self.pinned:
                 proof.see(column)
@@ -305,13 +314,16 @@ class ColumnProofs:
         )
 
 
-def typed_batch(batch: pa.RecordBatch, schema: pa.Schema, file: FoundFile) -> pa.RecordBatch:
+def typed_batch(
+    batch: pa.RecordBatch, schema: pa.Schema, file: FoundFile, dropped: frozenset[str]
+) -> pa.RecordBatch:
     """Columns of text as the schema wants them; columns that the file does not have are null.
 
     Raises:
         DataError: a value is none of its column's type, or the file has a column more.
     """
-    if strange := [name for name in batch.schema.names if schema.get_field_index(name) < 0]:
+    strange = [name for name in batch.schema.names if name not in dropped and name not in schema.names]
+    if strange:
         raise DataError(
             f"{file.name} has a new column: {', '.join(strange)}", hint="run again", where={"file": file.name}
         )
@@ -324,11 +336,3 @@ def typed_batch(batch: pa.RecordBatch, schema: pa.Schema, file: FoundFile) -> pa
             where = {"file": file.name, "column": column.name}
             arrays.append(convert_texts(batch.column(index), column.type, where))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def read_delimited(
-    file: FoundFile, dialect: Dialect, schema: pa.Schema, batch_bytes: int, cancel: Cancel
-) -> Iterator[pa.RecordBatch]:
-    """The rows of one file in the schema of its set."""
-    for batch in text_batches(file, dialect, batch_bytes, cancel):
-        yield typed_batch(batch, schema, file)

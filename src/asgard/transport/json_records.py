@@ -72,15 +72,23 @@ class _ColumnProof:
 
 @dataclass
 class RecordProofs:
-    """The names in order of appearance, and what their values prove. Feed it all records, then ask."""
+    """The names in order of appearance, and what their values prove. Feed it all records, then ask.
+
+    Attributes:
+        pinned: name to the type that the user wants.
+        dropped: names that are not wanted.
+    """
 
     pinned: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
     _proofs: dict[str, _ColumnProof] = field(default_factory=dict)
 
     def see(self, records: Records) -> None:
         """Takes more records into account."""
         objects = _objects(records)
         for name in dict.fromkeys(chain.from_iterable(objects)):
+            if name in self.dropped:
+                continue
             proof = self._proofs.setdefault(name, _ColumnProof())
             if name not in self.pinned:
                 proof.see([record.get(name) for record in objects])
@@ -94,17 +102,20 @@ class RecordProofs:
         )
 
 
-def typed_records(records: Records, schema: pa.Schema, name: str) -> pa.RecordBatch:
+def typed_records(
+    records: Records, schema: pa.Schema, name: str, dropped: frozenset[str] = frozenset()
+) -> pa.RecordBatch:
     """The records in the schema; names that a record does not have are null.
 
     Args:
         name: of the file or stream, for errors.
+        dropped: names that are not wanted.
 
     Raises:
         DataError: a value does not fit its column, or a record has a name that the schema does not have.
     """
     objects = _objects(records)
-    if strange := dict.fromkeys(chain.from_iterable(objects)).keys() - set(schema.names):
+    if strange := dict.fromkeys(chain.from_iterable(objects)).keys() - set(schema.names) - dropped:
         raise DataError(
             f"{name} has names that are no columns: {', '.join(sorted(strange))}",
             hint="they came while it was being read: run again",

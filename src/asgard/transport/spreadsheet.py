@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +26,7 @@ from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
 from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError, DataError, QueryError
-from asgard.transport.column_types import field_of, unique_names
+from asgard.transport.column_types import unique_names
 from asgard.transport.files import FoundFile, refuse_changed, translated
 from asgard.transport.text_proof import convert_texts, misfit
 
@@ -162,9 +162,7 @@ def _sheet_part(package: zipfile.ZipFile, name: str) -> str | None:
     return None
 
 
-def sheet_schema(
-    files: Sequence[FoundFile], layout: Layout, pinned: Mapping[str, str], cancel: Cancel
-) -> pa.Schema:
+def sheet_schema(files: Sequence[FoundFile], layout: Layout, cancel: Cancel) -> pa.Schema:
     """The columns of all workbooks together, by name; looks at every cell."""
     kinds: dict[str, set[type]] = {}
     for file in files:
@@ -176,10 +174,7 @@ def sheet_schema(
                     if cell != "":
                         kinds[name].add(_kind(cell))
             cancel.check()
-    return pa.schema(
-        field_of(name, pinned[name]) if name in pinned else _field(name, frozenset(found))
-        for name, found in kinds.items()
-    )
+    return pa.schema(_field(name, frozenset(found)) for name, found in kinds.items())
 
 
 def _kind(cell: Any) -> type:
