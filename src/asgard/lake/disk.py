@@ -115,6 +115,8 @@ def translated(where: Mapping[str, str]) -> Iterator[None]:
         hint = "the table uses features of Delta that this version does not know"
         raise DataError(_first_line(error), hint=hint, where=where) from error
     except (OSError, DeltaError, pa.ArrowException) as error:
+        if "table already exists" in str(error):  # another process created it first; no class of its own
+            raise Conflict("the table was created by another load", hint="run again", where=where) from error
         raise _by_cause(error, where) from error
 
 

@@ -124,6 +124,7 @@ class KeyIndex:
 
     def matched(self, table_files: Sequence[str]) -> Places:
         """Rows of the table whose key was staged."""
+        table_files = self._with_keys(table_files)
         if not table_files or not self._files:
             return Places()
         with duck.translated():
@@ -135,6 +136,7 @@ class KeyIndex:
 
     def known(self, table_files: Sequence[str]) -> Places:
         """Staged rows whose key is in the table."""
+        table_files = self._with_keys(table_files)
         if not table_files or not self._files:
             return Places()
         with duck.translated():
@@ -143,6 +145,10 @@ class KeyIndex:
                 f"SEMI JOIN (SELECT {self._names} FROM {_files_sql(table_files)}) USING ({self._names})"
             )
             return self._places(self._files)
+
+    def _with_keys(self, files: Sequence[str]) -> list[str]:
+        """The files that have the key columns; others are from before these were added."""
+        return [path for path in files if {*self._keys.columns} <= {*pq.read_schema(path).names}]
 
     def _collect(self, query: str) -> None:
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE places AS {query}")

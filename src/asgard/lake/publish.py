@@ -142,7 +142,8 @@ class Publisher:
             self._folder,
             to_delta(change.columns.table),
             configuration={FORMAT_PROPERTY: "1"},
-            commit_properties=CommitProperties(custom_metadata={MARK: "1", "asgard.run": self._request.run}),
+            # Without max_commit_retries=0 the slower of two creators makes version 1 with an id of its own.
+            commit_properties=_properties({"asgard.run": self._request.run}),
             raise_if_key_not_exists=False,
         )
 
@@ -230,10 +231,12 @@ class Publisher:
 
         Raises:
             Conflict: another load of the stream was faster.
+            PositionLost: it is another table now.
         """
         snapshot = Snapshot.open(self._folder)
         if snapshot is None:
             return None
+        self._ledger.check_identity(snapshot)
         epoch, current = self._ledger.current(snapshot, self._request.stream)
         if number and current == number:
             return self._version_of(number, started.version, snapshot.version)
