@@ -46,7 +46,7 @@ NAME_PARTS = {"bronze": 3, "silver": 2, "gold": 2}
 
 
 def _fault(what: str) -> PydanticCustomError:
-    return PydanticCustomError("check", what.replace("{", "{{").replace("}", "}}"))
+    return PydanticCustomError("check", what)
 
 
 def _columns(value: Any) -> Any:

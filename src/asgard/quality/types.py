@@ -133,23 +133,30 @@ def unreadable(column: str, wanted: SqlType) -> str:
 
     A cast alone would take `1.5` for the integer 2 and `0.125` for the decimal(4,2) 0.13.
     """
-    cast = f"TRY_CAST({column} AS {wanted.sql}) IS NULL"
     if wanted.family == "text":
         return "false"
+    return f"({column} IS NOT NULL AND ({_fault(column, wanted)}))"
+
+
+def _fault(column: str, wanted: SqlType) -> str:
+    cast = f"TRY_CAST({column} AS {wanted.sql}) IS NULL"
     if wanted.family == "json":
         return f"NOT json_valid({column})"
     if wanted.family == "integer":
-        return f"({cast} OR NOT regexp_full_match(trim({column}), '[+-]?[0-9]+'))"
+        return f"{cast} OR {_unlike(column, '[+-]?[0-9]+')}"
     if wanted.family == "decimal":
-        digits = "[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)"
-        shape = f"NOT regexp_full_match(trim({column}), '{digits}')"
+        shape = _unlike(column, "[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)")
         if wanted.scale is None:
             return shape
         # Zeros behind the last digit that is kept are no loss.
         lost = f"regexp_matches({column}, '[.][0-9]{{{wanted.scale}}}0*[1-9]')"
-        return f"({cast} OR {shape} OR {lost})"
+        return f"{cast} OR {shape} OR {lost}"
     if wanted.family == "date":
-        return f"({cast} OR NOT regexp_full_match(trim({column}), '[+-]?[0-9]+-[0-9]+-[0-9]+( [(]BC[)])?'))"
+        return f"{cast} OR {_unlike(column, '[+-]?[0-9]+-[0-9]+-[0-9]+( [(]BC[)])?')}"
     if wanted.family == "boolean":
         return f"lower(trim({column})) NOT IN ('true', 'false', 't', 'f', '1', '0', 'yes', 'no', 'y', 'n')"
     return cast
+
+
+def _unlike(column: str, shape: str) -> str:
+    return f"NOT regexp_full_match(trim({column}), '{shape}')"
