@@ -4,7 +4,6 @@ import csv
 import gzip
 import importlib.util
 import json
-import os
 import socket
 import sqlite3
 import urllib.error
@@ -237,13 +236,16 @@ def test_another_run_reads_the_last_day_alone_and_changes_nothing(
     assert content(Workspace.open(site.project)) == before
 
 
-def test_the_demo_leaves_nothing_running(site: demo.DemoSite) -> None:
+def test_the_api_is_told_to_the_project_while_it_is_up(tmp_path: Path) -> None:
+    site = demo.DemoSite(tmp_path, tmp_path / "asgard.yml")
+    told = tmp_path / ".env"
     with demo.serving(site) as address:
-        assert (site.folder / ".env").read_text() == f"DEMO_API={address}\n"
+        assert told.read_text() == f"DEMO_API={address}\n"
         port = int(address.rpartition(":")[2])
-    with (
-        pytest.raises(OSError, match=r"refused|Errno"),
-        socket.create_connection(("127.0.0.1", port), timeout=2),
-    ):
+    assert not told.exists()
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=2):
         pass
-    assert os.path.exists(site.folder / ".env")
+    told.write_text("OTHER=1\nDEMO_API=http://127.0.0.1:9\n")
+    with demo.serving(site) as address:
+        assert told.read_text() == f"OTHER=1\nDEMO_API={address}\n"
+    assert told.read_text() == "OTHER=1\nDEMO_API=http://127.0.0.1:9\n"

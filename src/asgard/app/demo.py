@@ -36,12 +36,13 @@ API_VARIABLE = "DEMO_API"
 MISSING = "NA"
 REASON = "_asgard_reason"
 TEMPLATE = Path(__file__).with_name("demo_project")
+PUNCTUALITY = "SELECT airline, flights, on_time_percent FROM gold.punctuality ORDER BY 3 DESC"
 SHOWN_ROWS = 3
 TELLING = {
-    "airports": ("faa", "name", "lon", "tz"),
-    "flights": ("carrier", "flight", "origin", "dest", "distance", "air_time"),
-    "planes": ("tailnum", "manufacturer", "model", "seats"),
-    "weather": ("origin", "time_hour", "wind_speed"),
+    "airports": ("faa", "name", "tz"),
+    "flights": ("carrier", "flight", "distance", "air_time"),
+    "planes": ("tailnum", "manufacturer", "seats"),
+    "weather": ("origin", "month", "day", "hour", "wind_speed"),
 }
 """The columns of a table that show what is wrong with its rows."""
 
@@ -127,9 +128,18 @@ def serving(site: DemoSite) -> Iterator[str]:
     Yields:
         The address of the API.
     """
+    told = site.folder / ".env"
+    before = told.read_text() if told.exists() else None
+    others = [line for line in (before or "").splitlines() if not line.startswith(f"{API_VARIABLE}=")]
     with serving_collections({"airlines": list(_rows(_package_data() / "airlines.csv"))}) as address:
-        (site.folder / ".env").write_text(f"{API_VARIABLE}={address}\n")
-        yield address
+        told.write_text("\n".join([*others, f"{API_VARIABLE}={address}"]) + "\n")
+        try:
+            yield address
+        finally:  # another that serves meanwhile is found again
+            if before is None:
+                told.unlink(missing_ok=True)
+            else:
+                told.write_text(before)
 
 
 def tour(workspace: Workspace) -> Tour:
@@ -143,13 +153,13 @@ def tour(workspace: Workspace) -> Tour:
         quarantine_rows=list(_set_aside(workspace, [name for name, _, aside in tables if aside])),
         next_commands=[
             (f"cd {_shown(workspace.project.folder)}", "asgard.yml and models/ are short: change something"),
-            (
-                "asgard query 'SELECT * FROM gold.punctuality ORDER BY on_time_percent DESC'",
-                "which airline to trust",
-            ),
+            (f'asgard query "{PUNCTUALITY}"', "which airline to trust"),
             ("asgard run flights_db.flights", "asks for the last day again, not for the whole year"),
-            ("asgard tables show bronze.files.weather", "columns, types, versions"),
-            ("asgard demo --serve", "keeps the REST API up, for `asgard run` in another terminal"),
+            ("asgard tables quarantine flights_db.planes", "what was set aside, in full"),
+            (
+                "asgard demo --serve --folder .",
+                "keeps the REST API up, for `asgard run` in another terminal",
+            ),
         ],
     )
 
