@@ -58,24 +58,30 @@ class Screen:
                 self._ended(event)
             elif event.kind is Kind.RETRIED:
                 what = event.data["error"]["what"]
-                self._console.print(
-                    f"  [yellow]again in {event.data['after_seconds']} s[/]", Text(f"{event.step}: {what}")
-                )
+                again = f"  again in {event.data['after_seconds']} s "
+                self._told(Text.assemble((again, "yellow"), f"{event.step}: {what}"))
             elif event.kind is Kind.WARNING:
-                self._console.print("  [yellow]warning[/]", Text(f"{event.step}: {event.data['what']}"))
+                self._told(Text.assemble(("  warning ", "yellow"), f"{event.step}: {event.data['what']}"))
 
     def _ended(self, event: Event) -> None:
         mark, colour = MARKS[event.data["status"]]
         line = Text.assemble((f"{mark} ", colour), (event.step, "bold"), "  ", _figures(event.data))
-        self._console.print(line)
+        self._told(line)
         for check in event.data.get("checks", []):
             if not check["passed"]:
-                self._console.print(Text(f"    {check['on_fail']}: {check['message']}", style="yellow"))
+                self._told(Text(f"    {check['on_fail']}: {check['message']}", style="yellow"))
         error = event.data.get("error")
         if error is not None:
-            self._console.print(Text(f"    {error['what']}", style="red"))
+            self._told(Text(f"    {error['what']}", style="red"))
+            # Where it happened, but for the table: that is the step itself.
+            where = {name: value for name, value in error["where"].items() if name != "table"}
+            if where:
+                self._told(Text("    " + ", ".join(f"{name} {value}" for name, value in where.items())))
             if error["hint"]:
-                self._console.print(Text(f"    hint: {error['hint']}"))
+                self._told(Text(f"    hint: {error['hint']}"))
+
+    def _told(self, line: Text) -> None:
+        self._console.print(line, soft_wrap=not self._console.is_terminal)
 
     def _drawn(self) -> Group:
         with self._lock:
