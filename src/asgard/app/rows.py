@@ -57,6 +57,8 @@ def _values(column: pa.Array) -> list[Any]:
     kind = column.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return [None if value is None else value.hex() for value in column.to_pylist()]
+    if pa.types.is_decimal(kind) and kind.scale == 0:
+        return [None if value is None else int(value) for value in column.to_pylist()]
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
         return list(pc.cast(column, pa.string()).to_pylist())
     if pa.types.is_floating(kind):
