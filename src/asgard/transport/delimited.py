@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ from asgard.transport.text_proof import TextProof, convert_texts
 
 END = "\x1fasgard: end of file\x1f"
 PEEK_BYTES = 1 << 16
+_NEWLINE = re.compile(rb"\r\n|\r|\n")
 LEAST_BLOCK_BYTES = 1 << 16
 BLOCK_BYTES = (2 * MEBIBYTE, 32 * MEBIBYTE, 512 * MEBIBYTE)
 """How much is parsed at once; the larger ones only for files with rows that do not fit."""
@@ -69,8 +71,9 @@ class Dialect:
 class _Ended(io.RawIOBase):
     """A stream with the END line behind its last one; nothing at all when it is empty."""
 
-    def __init__(self, stream: Any) -> None:
-        self.first: bytes = stream.read(PEEK_BYTES)
+    def __init__(self, stream: Any, lines_before: int) -> None:
+        rest = _behind_lines(stream, lines_before)
+        self.first: bytes = rest + stream.read(max(PEEK_BYTES - len(rest), 0))
         self._waiting = self.first
         self._stream = stream
         self._last = self.first[-1:]
@@ -95,6 +98,21 @@ class _Ended(io.RawIOBase):
         whole = b"".join(parts)
         self._waiting = whole[size:]
         return whole[:size]
+
+
+def _behind_lines(stream: Any, lines: int) -> bytes:
+    """Reads over lines; what was read too much. At the end of the stream nothing is left."""
+    held = b""
+    while lines:
+        found = _NEWLINE.search(held)
+        # A carriage return at the end of what is held may be half of a newline.
+        if found and (found.end() < len(held) or found[0] != b"\r"):
+            held, lines = held[found.end() :], lines - 1
+        elif part := stream.read(PEEK_BYTES):
+            held += part
+        else:
+            return b""
+    return held
 
 
 @dataclass
@@ -137,34 +155,32 @@ def text_batches(
             return
         except _RowTooLong as error:
             if block_bytes == blocks[-1]:
-                raise DataError(
-                    f"{file.name} has a row of more than {block_bytes // MEBIBYTE} MiB",
-                    hint="is a quote never closed? then set quote and escape, or mend the file",
-                    where={"file": file.name},
-                ) from error
+                raise _unclosed(file) from error
 
 
 class _RowTooLong(Exception):
-    """A row is longer than what is parsed at once."""
+    """A row does not end within what is parsed at once."""
 
 
 def _parsed(file: FoundFile, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBatch]:
     watch = _Watch()
     names: list[str] | None = None
     with opened(file) as stream:
-        ended = _Ended(wrapped(stream, dialect.encoding))
+        ended = _Ended(wrapped(stream, dialect.encoding), dialect.lines_before)
         for batch in _rows(file, dialect, block_bytes, ended, watch):
             rows = batch
             if names is None:
                 names = _header_names(batch, dialect)
                 if names == [END]:
                     return
+                if any(END in name for name in names):
+                    raise _unclosed(file)
                 rows = batch.slice(1 if dialect.header else 0)
             if len(names) == 1 and rows.num_rows and rows.column(0)[-1].as_py() == END:
                 watch.ended = True
                 rows = rows.slice(0, rows.num_rows - 1)
             yield rows.rename_columns(names)
-        if names is not None and not watch.ended:
+        if ended.first and not watch.ended:
             raise _unclosed(file)
         refuse_changed(file)
 
@@ -181,7 +197,6 @@ def _rows(
                 use_threads=False,  # else errors have no row numbers
                 block_size=block_bytes,
                 autogenerate_column_names=True,
-                skip_rows=dialect.lines_before,
             ),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=dialect.delimiter,
@@ -201,16 +216,14 @@ def _rows(
     except pa.ArrowInvalid as error:
         if watch.ragged is not None:
             raise _ragged(file, dialect, watch.ragged) from error
-        if "straddling" in str(error):
+        # "Empty": the first row does not end in the block; without END in it, its quote may never be closed
+        if "straddling" in str(error) or "Empty CSV file" in str(error):
             raise _RowTooLong from error
-        if "Empty CSV file" not in str(error):
-            raise _unreadable(file, dialect, error) from error
+        raise _unreadable(file, dialect, error) from error
 
 
 def _has_one_column(first: bytes, dialect: Dialect) -> bool:
     lines = io.StringIO(first.decode("utf-8", "replace"), newline="")
-    for _ in range(dialect.lines_before):
-        lines.readline()
     reader = csv.reader(lines, **dialect.for_csv_module())
     try:
         return len(next((row for row in reader if row), ())) == 1
