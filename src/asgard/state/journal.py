@@ -123,6 +123,7 @@ class SqliteJournal:
         return [json.loads(summary) for (summary,) in rows]
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
+        # Promise 10: what an older version wrote is opened, what a newer one wrote is refused with the way out.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise ConfigError(
@@ -152,7 +153,9 @@ class SqliteJournal:
             finally:
                 connection.close()
         except OSError as error:
-            raise Refused(f"cannot use {self._file}: {error.strerror}", hint="check the folder's rights") from error
+            raise Refused(
+                f"cannot use {self._file}: {error.strerror}", hint="check the folder's rights"
+            ) from error
         except sqlite3.Error as error:
             raise _translated(error, self._file) from error
 
