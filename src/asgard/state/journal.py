@@ -123,7 +123,7 @@ class SqliteJournal:
         return [json.loads(summary) for (summary,) in rows]
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        # Promise 10: what an older version wrote is opened, what a newer one wrote is refused with the way out.
+        # Promise 10: what an older version wrote is opened, what a newer one wrote is refused by name.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise ConfigError(
