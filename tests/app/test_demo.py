@@ -52,7 +52,7 @@ def test_the_api_says_what_is_wrong(path: str, status: int) -> None:
     with (
         serving_collections({"airlines": ROWS}) as address,
         pytest.raises(urllib.error.HTTPError) as caught,
-        caught_closed(address + path),
+        opened(address + path),
     ):
         pass
     assert caught.value.code == status
@@ -60,7 +60,7 @@ def test_the_api_says_what_is_wrong(path: str, status: int) -> None:
     caught.value.close()
 
 
-def caught_closed(address: str) -> Any:
+def opened(address: str) -> Any:
     return urllib.request.urlopen(address, timeout=10)
 
 

@@ -19,6 +19,7 @@ import pytest
 
 import asgard
 from asgard.app.connector import BaseConnector
+from asgard.app.demo_server import serving_collections
 from asgard.core import registry
 from asgard.core.events import Event
 from tests.servers.postgres import Server
@@ -199,6 +200,34 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         asgard.load_csv(tmp_path / "gone.csv")
     with pytest.raises(asgard.ConfigError, match="there is no file"):
         asgard.load_data(tmp_path / "gone.yml")
+
+
+# ---- REST
+
+
+def test_an_api_in_every_shape() -> None:
+    rows = [{"carrier": f"{n:02}", "fleet": n} for n in range(12)]
+    with serving_collections({"airlines": rows}) as address:
+        block = {
+            "type": "api",
+            "api_config": {"base_url": address, "endpoint": "airlines", "auth_type": None},
+        }
+        with asgard.GenericAPIConnector({"base_url": address}) as connector:
+            loads = [
+                connector.load_data(table="airlines", backend="arrow"),
+                asgard.load_data(block, backend="arrow"),
+                asgard.load_data(asgard.DataSourceConfig(**block), backend="arrow"),
+                asgard.load_from_connector(
+                    "api", {"base_url": address, "path": "/airlines"}, backend="arrow"
+                ),
+                asgard.load_data({**block, "query": "per_page=7"}, backend="arrow"),
+            ]
+            assert [table.to_pylist() for table in loads] == [rows] * len(loads)
+            sizes = [len(chunk) for chunk in connector.load_data_streaming(None, 8, table="airlines")]
+            assert sizes == [8, 4]
+            with pytest.raises(asgard.ConfigError):
+                connector.load_data(table="planes")
+    assert asgard.GenericAPIConnector({"base_url": address, "max_retries": 0}).validate_connection() is False
 
 
 # ---- PostgreSQL
