@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 from collections import Counter
@@ -10,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,6 +71,16 @@ def test_a_source_and_what_the_lake_carries_of_it_are_equal(data: st.DataObject)
     assert content_hash(source) == content_hash(canonical)
     halves = [canonical.slice(canonical.num_rows // 2), canonical.slice(0, canonical.num_rows // 2)]
     assert content_hash(halves) == content_hash(canonical)
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_the_canonical_types_survive_parquet(data: st.DataObject) -> None:
+    schema = data.draw(schemas(max_columns=3))
+    canonical = canonical_batch(data.draw(batches(schema)), canonical_schema(schema))
+    file = io.BytesIO()
+    pq.write_table(pa.table(canonical), file, store_schema=False)
+    assert content_hash(pq.read_table(file)) == content_hash(canonical)
 
 
 @pytest.mark.parametrize("batch_rows", [1, 7, ROWS - 1, ROWS, ROWS + 1])

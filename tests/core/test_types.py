@@ -151,6 +151,14 @@ def test_labels_are_kept_below_lists_structs_and_maps() -> None:
     assert metadata(below.field("m").type.item_field) == {"asgard.type": "uuid"}
 
 
+def test_below_the_columns_every_field_may_be_null() -> None:
+    number, key = pa.field("n", pa.int8(), nullable=False), pa.field("key", TEXT, nullable=False)
+    strict = pa.struct([number, pa.field("l", pa.list_(number)), pa.field("m", pa.map_(key, number))])
+    loose = pa.struct([("n", pa.int8()), ("l", pa.list_(pa.int8())), ("m", pa.map_(TEXT, pa.int8()))])
+    assert canonical_type(strict) == loose
+    assert canonical_type(pa.large_list(strict)) == pa.list_(loose)
+
+
 def test_what_the_source_says_of_a_column_stays_and_its_encoding_goes() -> None:
     told = {"asgard.type": "timetz", "description": "opening hours", "PARQUET:field_id": "7"}
     foreign = {"ARROW:extension:name": "geoarrow.wkb", "ARROW:extension:metadata": "{}"}
@@ -306,6 +314,13 @@ def test_a_column_whose_type_the_source_does_not_know_fits_every_column() -> Non
     }
     as_text = canonical_batch(pa.record_batch({"c": pa.nulls(2, TEXT)}), one(pa.int64()))
     assert as_text.to_pydict() == {"c": [None, None]}
+
+
+def test_nulls_that_only_the_table_allows_are_no_difference() -> None:
+    strict = pa.struct([pa.field("a", pa.list_(pa.field("item", pa.int8(), nullable=False)), nullable=False)])
+    loose = pa.struct([("a", pa.list_(pa.int8()))])
+    assert not reconcile(one(loose), one(strict))
+    assert not reconcile(one(strict), one(loose))
 
 
 def test_every_difference_is_told_at_once() -> None:

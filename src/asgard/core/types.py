@@ -24,10 +24,12 @@
     dictionary, run_end_encoded           canonical of the values
     other extension types                 canonical of the storage  the extension's name
 
-Unions, and structs without fields, are refused by name. A source's own `asgard.type` stays. Promise 2 is kept
-here and in `core.cast`: a value arrives as it was, or a DataError names the column; nothing passes through a
-float, a timestamp object or a guess. What a source means by its values (infinite dates) is the connector's
-business, how a table stores them the lake's.
+Below the columns every field may be null: no format keeps "not null" there without harm. Unions, and structs
+without fields, are refused by name. A source's own `asgard.type` stays.
+
+Promise 2 is kept here and in `core.cast`: a value arrives as it was, or a DataError names the column; nothing
+passes through a float, a timestamp object or a guess. What a source means by its values (infinite dates) is
+the connector's business, how a table stores them the lake's.
 
 Reference: https://arrow.apache.org/docs/format/Columnar.html,
 https://github.com/delta-io/delta/blob/master/PROTOCOL.md#primitive-types
@@ -193,7 +195,7 @@ def reconcile(table: pa.Schema, incoming: pa.Schema, allow_missing: bool = False
         have = table.field(field.name)
         if not _fits(have, field):
             misfits.append((field.name, f"the table has {_shown(have)}, {_shown(field)} comes"))
-        elif have.type != field.type:
+        elif not widened(field.type, have.type):  # wider for good, not only without its "not null"s
             changed[field.name] = (str(field.type), str(have.type))
     if misfits:
         _refuse(misfits, bool(missing) and not allow_missing)
@@ -218,12 +220,13 @@ def _canonical(type: pa.DataType) -> tuple[pa.DataType, dict[str, str]]:
     if t.is_dictionary(type) or t.is_run_end_encoded(type):
         return _canonical(type.value_type)
     if is_listlike(type):
-        return pa.list_(_canonical_field(type.value_field)), {}
+        return pa.list_(_canonical_field(type.value_field).with_nullable(True)), {}
     if t.is_map(type):
-        return pa.map_(_canonical_field(type.key_field), _canonical_field(type.item_field)), {}
+        values = _canonical_field(type.item_field).with_nullable(True)
+        return pa.map_(_canonical_field(type.key_field), values), {}
     if t.is_struct(type) and type.num_fields:
         _refuse_twins([field.name for field in type])
-        return pa.struct([_canonical_field(field) for field in type]), {}
+        return pa.struct([_canonical_field(field).with_nullable(True) for field in type]), {}
     return _canonical_flat(type)
 
 
@@ -292,32 +295,13 @@ def _carried(array: pa.Array, field: pa.Field) -> pa.Array:
             hint=_as_text_hint(field.name),
             where={"column": field.name + misfit.path},
         ) from misfit
-    if path := _forbidden_null(carried, field):
+    if carried.null_count and not field.nullable:
         raise DataError(
             "a row has null, and the table allows no nulls in it",
             hint="fill it at the source, or load the table anew: asgard resync",
-            where={"column": path},
+            where={"column": field.name},
         )
     return carried
-
-
-def _forbidden_null(array: pa.Array, field: pa.Field) -> str:
-    """The path of the first field that has nulls though it is declared to have none; empty when none has."""
-    if not field.nullable and array.null_count:
-        return str(field.name)
-    if not t.is_nested(field.type) or not len(array):
-        return ""
-    if t.is_struct(field.type):
-        valid = array.drop_null()
-        below = [(valid.field(index), child) for index, child in enumerate(field.type)]
-    elif t.is_map(field.type):
-        below = [(array.items, field.type.item_field.with_name("value"))]
-    else:
-        below = [(array.flatten(), field.type.value_field.with_name("[]"))]
-    for values, child in below:
-        if path := _forbidden_null(values, child):
-            return f"{field.name}.{path}"
-    return ""
 
 
 def _fits(have: pa.Field, comes: pa.Field) -> bool:
