@@ -43,9 +43,9 @@ class Mistake:
     place: Place | None = None
 
     def __str__(self) -> str:
-        """`asgard.yml:LINE:COL: field.path: what; hint`, without what is not known."""
+        """`asgard.yml:LINE:COL: field.path: what; hint`, without what is not known; always one line."""
         head = ": ".join(str(part) for part in (self.place, self.path, self.what) if part)
-        return f"{head}; {self.hint}" if self.hint else head
+        return " ".join((f"{head}; {self.hint}" if self.hint else head).splitlines())
 
 
 class Mistakes:

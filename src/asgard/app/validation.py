@@ -149,9 +149,8 @@ def _refuse_booleans(
 ) -> bool:
     """Tells where true stands for a number: pydantic takes it for 1. True if it told any."""
     refused = False
-    for key, info in keys_of(model).items():
-        node = entries.nodes.get(key)
-        if node is not None and isinstance(node.value, bool) and key not in told:
+    for key, node in entries.nodes.items():
+        if isinstance(node.value, bool) and key not in told and (info := keys_of(model).get(key)):
             kinds = set(_leaves(info.annotation))
             if kinds & {int, float} and not kinds & {bool, Any}:
                 what = f"is {str(node.value).lower()}, must be a number"
