@@ -28,7 +28,7 @@ _TABLES = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relhassubclass, c.reltuples::float8,
        (c.relpages + coalesce(x.relpages, 0))::bigint,
        a.names, a.types, a.mods, k.names, i.leading, s.serial,
-       row_security_active(c.oid), c.relkind IN ('r', 'p', 'v') AND has_table_privilege(c.oid, 'SELECT')
+       row_security_active(c.oid), c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'SELECT')
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_class x ON x.oid = c.reltoastrelid AND c.reltoastrelid <> 0
@@ -71,7 +71,8 @@ WITH RECURSIVE used (oid) AS (
     CROSS JOIN LATERAL (VALUES (t.typbasetype), (t.typelem)) v (next) WHERE next <> 0
 )
 SELECT t.oid::bigint, format_type(t.oid, NULL), t.typtype::text,
-       CASE WHEN t.typlen = -1 AND t.typcategory = 'A' THEN t.typelem ELSE 0 END::bigint,
+       CASE WHEN EXISTS (SELECT FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid)
+            THEN t.typelem ELSE 0 END::bigint,
        t.typbasetype::bigint, t.typtypmod,
        CASE WHEN EXISTS (SELECT FROM pg_cast WHERE castsource = t.oid AND casttarget = 'text'::regtype
                          AND castfunc <> 0)
@@ -119,6 +120,11 @@ class Relation:
     def sql(self) -> str:
         """The qualified name, quoted."""
         return f"{quote(self.namespace)}.{quote(self.name)}"
+
+    @property
+    def source(self) -> str:
+        """What stands behind FROM: a table for its own rows, without those of tables that inherit from it."""
+        return f"{'ONLY ' if self.kind == 'r' else ''}{self.sql} AS {quote(self.name)}"
 
     def cursor_candidates(self, types: TypeMap) -> tuple[str, ...]:
         """Columns that could tell what changed, best first: times of change, then sequences, then times."""

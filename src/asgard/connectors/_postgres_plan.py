@@ -68,7 +68,7 @@ class Wish:
             QueryError: there is no such column.
         """
         name = self.selection.cursor
-        if name is None or self.selection.mode is Mode.REPLACE:
+        if name is None:
             return None
         found = next((attribute for attribute in self.attributes if attribute.name == name), None)
         if found is None:
@@ -175,14 +175,18 @@ class Planner:
             xmin=self._snapshot.xmin if guarded else None,
             files={str(piece.oid): piece.file for piece in pieces} if guarded else {},
         )
-        out.warnings += _cursor_warnings(wish, guarded)
+        whole = wish.selection.mode is Mode.REPLACE  # reads all; the cursor's bound is for a later increment
+        if whole:
+            position = None
+        else:
+            out.warnings += _cursor_warnings(wish, guarded)
         if position is not None and self._resume(out, wish, pieces, (position, now)):
             return out
         since = Mark.read(position.token) if position is not None and position.token else None
         if since is not None:
             trusted(since, now, self._snapshot)
         now = replace(now, bound=self._bound(wish, cursor, until))
-        if wish.selection.primary_key:
+        if whole or wish.selection.primary_key:
             self._keyed(out, wish, pieces, since, now, until)
         elif guarded:
             self._window(out, wish, pieces, since, now, until)
@@ -255,8 +259,8 @@ class Planner:
             known = since is not None and str(piece.oid) in since.files
             if since is not None and known and since.files[str(piece.oid)] != piece.file:
                 raise PositionLost(
-                    f"{piece.sql.removeprefix('ONLY ')} was written anew since the last load (TRUNCATE, "
-                    "VACUUM FULL, CLUSTER, ALTER TABLE): without a key it cannot be told what is new",
+                    "the table was written anew since the last load (TRUNCATE, VACUUM FULL, CLUSTER, ALTER "
+                    "TABLE): without a key it cannot be told which of its rows are new",
                     hint=f"give a primary_key, or {RESYNC}",
                 )
             mark = since if known else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 
 import pyarrow as pa
 
@@ -19,6 +20,8 @@ from asgard.transport.postgres import Connection, Server, session_settings
 from asgard.transport.postgres_bulk import BulkReader
 
 MEASURED_ROWS = 1000
+MOST_BATCH_BYTES = 2 << 20
+"""Larger batches cost more: what DuckDB made has left the processor's cache before it is gathered."""
 
 
 class PostgresReader(Reader):
@@ -30,15 +33,16 @@ class PostgresReader(Reader):
         self._cancel = cancel
         self._schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(split.spec["schema"])))
         self._bulk: BulkReader | None = None
-        self._chunks: Iterator[pa.RecordBatch] | None = None
+        self._chunks: Generator[pa.RecordBatch] | None = None
         self._closed = False
         self._lock = threading.Lock()
         self._batch_bytes = 0
+        self._forget: Callable[[], None] = lambda: None
         self._forget = cancel.on_cancel(self.close)
 
     def poll(self, max_bytes: int, timeout_seconds: float) -> Batch | Progress | None:
         """Rows of about so many bytes; takes as long as the server takes."""
-        self._batch_bytes = max_bytes
+        self._batch_bytes = max_bytes = min(max_bytes, MOST_BATCH_BYTES)
         if self._chunks is None:
             self._chunks = self._open()
         gathered: list[pa.RecordBatch] = []
@@ -51,7 +55,6 @@ class PostgresReader(Reader):
         if self._closed:
             raise Cancelled("the reading was broken off", hint="run again: it goes on from the last commit")
         if not gathered:
-            self._finish()
             return Progress(done=True)
         return Batch(self._split.stream, self._split.id, self._finished(gathered))
 
@@ -62,15 +65,12 @@ class PostgresReader(Reader):
             bulk, self._bulk = self._bulk, None
         if bulk is not None:
             bulk.cancel()
+        if self._chunks is not None:
+            with suppress(ValueError):  # another thread is in it, and ends it when the server breaks off
+                self._chunks.close()
         self._forget()
 
-    def _finish(self) -> None:
-        with self._lock:
-            bulk, self._bulk = self._bulk, None
-        if bulk is not None:
-            bulk.close()
-
-    def _open(self) -> Iterator[pa.RecordBatch]:
+    def _open(self) -> Generator[pa.RecordBatch]:
         spec = self._split.spec
         bulk = BulkReader(self._server, spec["snapshot"], spec["version"])
         with self._lock:
@@ -82,6 +82,8 @@ class PostgresReader(Reader):
             for condition in self._ranges():
                 yield from bulk.stream(spec["sql"].replace(RANGE, condition, 1), self._explained)
         finally:
+            with self._lock:
+                self._bulk = None
             bulk.close()
 
     def _ranges(self) -> Iterator[str]:

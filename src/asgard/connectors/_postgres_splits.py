@@ -56,7 +56,7 @@ class Piece:
 
     Attributes:
         oid: 0 for a query.
-        sql: what stands behind FROM.
+        sql: what stands behind FROM, under the name that the user knows.
         pages: how many there are; None where rows have no place that could be asked for.
         file: number of its storage, which changes when the table is written anew; 0 when it has none.
         has_transactions: rows tell which transaction wrote them.
@@ -141,16 +141,17 @@ def pieces_of(connection: Connection, relation: Relation) -> list[Piece]:
     partitioned table stands for its partitions; where they cannot be read without it, it is one piece.
     """
     if relation.kind == "v":
-        return [Piece(relation.oid, relation.sql)]
+        return [Piece(relation.oid, relation.source)]
     rows = connection.rows(_PIECES, [relation.oid, relation.kind == "p"])
     hidden = relation.kind == "p" and (not all(row[5] for row in rows) or relation.row_security)
     if hidden:
         foreign = any(row[2] == "f" for row in rows)
-        return [Piece(relation.oid, relation.sql, has_transactions=not foreign)]
+        return [Piece(relation.oid, relation.source, has_transactions=not foreign)]
     pieces = []
     for oid, name, kind, pages, file, _ in rows:
         stored = kind in ("r", "m")
-        pieces.append(Piece(oid, f"ONLY {name}", pages if stored else None, file, stored))
+        source = f"ONLY {name} AS {quote(relation.name)}"
+        pieces.append(Piece(oid, source, pages if stored else None, file, stored))
     return pieces
 
 

@@ -37,9 +37,15 @@ NATIVE: dict[int, tuple[pa.DataType, str]] = {
 }  # fmt: skip
 """Types that DuckDB reads unbent: oid to Arrow type and `asgard.type`."""
 NATIVE_ELEMENTS = frozenset(NATIVE) - {BYTEA, JSON, JSONB}
-NUMBERS = frozenset({INT2, INT4, INT8, NUMERIC, MONEY, OID})
+NUMBERS = frozenset({INT2, INT4, INT8, NUMERIC, MONEY})
 TEXTUAL = frozenset({TEXT, VARCHAR, BPCHAR})
 TIMES = frozenset({DATE, TIMESTAMP, TIMESTAMPTZ})
+SHORT_NAMES = {
+    "time without time zone": "time", "time with time zone": "timetz", "bit varying": "varbit",
+    "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamptz",
+    "character varying": "varchar", "double precision": "float8", "real": "float4",
+}  # fmt: skip
+"""`asgard.type` of what `format_type` names longer."""
 
 FIRST_DAY = -2_440_588
 LAST_DAY = 2_145_042_905
@@ -136,7 +142,7 @@ class TypeMap:
             shape = self._wanted(attribute, wanted)
         else:
             shape = self._known.get(key) or self._known.setdefault(key, self._shape(*key))
-        metadata = {JSON_TYPE: shape.label.encode()} if shape.label else None
+        metadata = {JSON_TYPE: _short(shape.label).encode()} if shape.label else None
         return Column(
             pa.field(attribute.name, shape.type, metadata=metadata),
             shape.expression.replace("{0}", quoted),
@@ -234,6 +240,11 @@ class TypeMap:
             f"column {attribute.name!r} is {info.name}: it cannot be had as {word}",
             hint=f"it comes as {plain.type} by itself, and as text",
         )
+
+
+def _short(label: str) -> str:
+    name = label.removesuffix("[]")
+    return SHORT_NAMES.get(name, name) + label[len(name) :]
 
 
 def quote(name: str) -> str:

@@ -274,7 +274,7 @@ class PostgresSource(Source):
                 f"the columns of {name} changed while the run began",
                 hint="run again: the new columns are taken up",
             )
-        source = relation.sql if relation else _subselect(selection.query or "")
+        source = relation.source if relation else _subselect(selection.query or "")
         return Wish(selection, reading, attributes, relation, source, options.late_commit_guard)
 
     def _attributes(
