@@ -98,10 +98,7 @@ def _meant(models: Sequence[Node], selector: str) -> set[str]:
     names = {str(model.name) for model in models if _matches(model.name, pattern)}
     roots = {str(up) for model in models for up in model.upstream if behind and _matches(up, pattern)}
     if not names | roots:
-        every = [str(model.name) for model in models]
-        near = get_close_matches(pattern, every + [model.name.name for model in models], n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"models: {', '.join(every) or 'none'}"
-        raise ConfigError(f"no model is called {pattern}", hint=hint)
+        raise ConfigError(f"no model is called {pattern}", hint=_hint(models, pattern))
     found = set(names)
     if before:
         found |= _reached(names, {str(m.name): {str(up) for up in m.upstream} for m in models})
@@ -112,6 +109,15 @@ def _meant(models: Sequence[Node], selector: str) -> set[str]:
                 needed_by.setdefault(str(up), set()).add(str(model.name))
         found |= _reached(names | roots, needed_by)
     return found
+
+
+def _hint(models: Sequence[Node], pattern: str) -> str:
+    if any(_matches(up, pattern) for model in models for up in model.upstream):
+        return f"{pattern}+ is every model that needs it"
+    every = [str(model.name) for model in models]
+    plain = {model.name.name: str(model.name) for model in models}
+    near = get_close_matches(pattern, every) or [plain[name] for name in get_close_matches(pattern, plain)]
+    return f"did you mean {' or '.join(near)}?" if near else f"models: {', '.join(every) or 'none'}"
 
 
 def _matches(name: TableName, pattern: str) -> bool:
