@@ -255,3 +255,46 @@ def test_a_connector_of_a_users_own_gets_the_parts_as_they_are(
     block = load_data_block({"type": "own", "connection": {"host": "h", "database": "d"}, "extra": [1]})
     assert block.source.config.model_extra == {"connection": {"host": "h", "database": "d"}, "extra": [1]}
     assert block.table.name == ""
+
+
+def test_the_packages_own_connectors_read_the_users_words(tmp_path: Path) -> None:
+    (tmp_path / "config.yml").write_text(
+        "data:\n  type: postgres\n  connection:\n    host: localhost\n    port: 5432\n    database: mydb\n"
+        "    username: ann\n    password: '0123'\n    connection_timeout: 7\n  query: SELECT 1 AS target\n"
+        "  target_column: target\n"
+    )
+    postgres = load_data_block(tmp_path / "config.yml").source
+    assert (postgres.config.username, postgres.config.ssl_mode) == ("ann", "require")
+    assert (postgres.config.password.get_secret_value(), postgres.config.connection_timeout_seconds) == (
+        "0123",
+        7,
+    )
+    typed = DataSourceConfig(
+        type="postgres", connection=DatabaseConnection(host="h", database="d"), query="q"
+    )
+    assert load_data_block(typed.model_dump()).source.config.connection_timeout_seconds == 30
+
+    (tmp_path / "config.yml").write_text("data: {type: excel, source: books/plan.xlsx, sheet: '2026'}\n")
+    files = load_data_block(tmp_path / "config.yml")
+    assert (files.source.config.path, files.table.name) == (str(tmp_path), "plan")
+    assert (files.table.options.path, files.table.options.sheet) == ("books/plan.xlsx", "2026")
+
+    (tmp_path / "config.yml").write_text(
+        "data: {type: sqlite, connection: {database: shop.db}, source: orders}\n"
+    )
+    sqlite = load_data_block(tmp_path / "config.yml")
+    assert (sqlite.source.config.database, sqlite.table.name) == (str(tmp_path / "shop.db"), "orders")
+
+    rest = load_data_block(
+        {
+            "type": "api",
+            "api_config": {"base_url": "https://a.example", "endpoint": "/v1/orders", "headers": {"X": "y"},
+                           "params": {"limit": 5}, "auth_type": "bearer", "auth_token": "t", "method": "POST"},
+        }
+    )  # fmt: skip
+    assert (rest.source.config.base_url, rest.source.config.sign_in) == ("https://a.example", "bearer")
+    assert (rest.table.name, rest.table.options.path, rest.table.options.method) == (
+        "orders",
+        "/v1/orders",
+        "POST",
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -176,3 +178,9 @@ def test_mistakes_of_both_files_are_told(folder: Folder) -> None:
         read_project_file(folder.path, "prod", Mistakes())
     lines = caught.value.what.splitlines()
     assert [line.split(":")[0] for line in lines] == ["asgard.prod.yml", "asgard.prod.yml", "asgard.yml"]
+
+
+def test_reading_the_files_alone_loads_nothing_heavy() -> None:
+    ask = "import asgard.app.project_file, sys; print({'pydantic', 'pyarrow', 'sqlglot'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

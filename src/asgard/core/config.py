@@ -25,11 +25,9 @@ FOLDER = "folder"
 
 def _anchored(path: str, info: ValidationInfo) -> str:
     folder = info.context.get(FOLDER) if isinstance(info.context, dict) else None
-    return os.path.join(folder, os.path.expanduser(path)) if folder else path
+    return os.path.join(folder, os.path.expanduser(path)).removesuffix("/.") if folder else path
 
 
-LocalPath = Annotated[
-    str, AfterValidator(_anchored), WithJsonSchema({"type": "string", "format": "path"})
-]
+LocalPath = Annotated[str, AfterValidator(_anchored), WithJsonSchema({"type": "string", "format": "path"})]
 """A file or folder of this machine: what is relative begins at the file that it is written in (asgard.yml),
 and at the process's folder where there is none."""
