@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asgard.core.errors import DataError, QueryError
@@ -144,6 +144,7 @@ def exact(value: Any) -> Any:
 
 
 @given(st.lists(VALUES, max_size=4), st.integers(1, 50))
+@example([0.0, 1e-300, -0.5e22], 1)
 def test_any_document_in_any_pieces(values: list[Any], piece_bytes: int) -> None:
     assert found(json.dumps(values).encode(), None, piece_bytes) == exact(values)
     text = "\n".join(json.dumps(value) for value in values).encode()

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import httpx
@@ -118,14 +119,11 @@ class HttpClient:
         self._turn = threading.Lock()
         self._next_turn = 0.0
         self._checked_hosts: set[str] = set()
-        verify: bool | ssl.SSLContext = True
-        if settings.ca_file is not None:
-            verify = _trusting(settings.ca_file)
         self._client = httpx.Client(
             headers={"Accept": "application/json", "User-Agent": "asgard", **settings.headers},
             auth=settings.basic,
             timeout=settings.timeout_seconds,
-            verify=verify,
+            verify=_trust(settings.ca_file),
             follow_redirects=False,  # our own way: credentials stay with their host
         )
 
@@ -381,8 +379,12 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def _trusting(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+@cache
+def _trust(ca_file: str | None) -> ssl.SSLContext:
+    """Whose certificates are believed; made once, as reading all authorities takes long."""
+    context = httpx.create_ssl_context()
+    if ca_file is None:
+        return context
     try:
         context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any
@@ -23,6 +24,8 @@ MOST_VALUE_CHARACTERS = 256 * MEBIBYTE
 """How long one value may be: one record, or a document in which the records are still to be found."""
 
 Records = list[Any]
+_GOES_ON = re.compile(r"[-+.0-9eE]*")
+"""What may still be part of a number, if it is the last that is held."""
 
 
 def _refuse_constant(word: str) -> None:
@@ -274,7 +277,7 @@ class _Text:
                 continue
             except ValueError as error:
                 raise self._broken(str(error), self._at) from error
-            if end < len(self._held) or not self._more():  # a number may go on
+            if not _GOES_ON.fullmatch(self._held, end) or not self._more():
                 self._at = end
                 return value
 
