@@ -289,7 +289,8 @@ def test_the_packages_own_connectors_read_the_users_words(tmp_path: Path) -> Non
         {
             "type": "api",
             "api_config": {"base_url": "https://a.example", "endpoint": "/v1/orders", "headers": {"X": "y"},
-                           "params": {"limit": 5}, "auth_type": "bearer", "auth_token": "t", "method": "POST"},
+                           "params": {"limit": 5}, "auth_type": "bearer", "auth_token": "t",
+                           "method": "POST"},
         }
     )  # fmt: skip
     assert (rest.source.config.base_url, rest.source.config.sign_in) == ("https://a.example", "bearer")
