@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from asgard.core.errors import QueryError
+from asgard.lake.disk import translated
 from asgard.lake.merge import Places, rows_without
 from asgard.lake.snapshot import Snapshot
 from asgard.transport import duck
@@ -38,11 +39,12 @@ def scan(snapshot: Snapshot, columns: list[str] | None, where: str | None) -> pa
 
 
 def _plain(snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    mount = snapshot.mount()
-    if mount.reader is not None:
-        yield from snapshot.reader(schema.names)
-    else:
-        yield from rows_without(mount.files, Places(), schema)
+    with translated({}):  # files are opened as they are read: a missing one is noticed here
+        mount = snapshot.mount()
+        if mount.reader is not None:
+            yield from snapshot.reader(schema.names)
+        else:
+            yield from rows_without(mount.files, Places(), schema)
 
 
 def _filtered(snapshot: Snapshot, schema: pa.Schema, where: str) -> Iterator[pa.RecordBatch]:

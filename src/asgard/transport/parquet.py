@@ -1,7 +1,11 @@
 """Parquet files: the footer's types as they are, row groups one after the other.
 
 Several files of one set may lack columns of each other, and may have narrower or wider numbers; what else
-differs is refused. Leaves the canonical types to `core.types`.
+differs is refused. Pages whose checksum is wrong are refused where writers left one. Leaves the canonical
+types to `core.types`.
+
+An INT96 is a time of nanoseconds in 96 bits. Arrow reads it as nanoseconds of 64 bits, which turns the year
+9999 into 1816 without a word, or as microseconds, which cuts digits off: both are read, and compared.
 
 Reference: https://parquet.apache.org/docs/file-format/
 """
@@ -9,9 +13,10 @@ Reference: https://parquet.apache.org/docs/file-format/
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as t
 
@@ -25,7 +30,7 @@ BUFFER_BYTES = 1 << 20
 
 
 @contextmanager
-def _opened(file: FoundFile) -> Iterator[pq.ParquetFile]:
+def _opened(file: FoundFile, int96_unit: str = "us") -> Iterator[pq.ParquetFile]:
     if file.compression:
         raise ConfigError(
             f"{file.name} is Parquet inside {file.compression}, which cannot be read from its end",
@@ -34,8 +39,20 @@ def _opened(file: FoundFile) -> Iterator[pq.ParquetFile]:
         )
     with translated(file.name):
         refuse_changed(file)
-        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BUFFER_BYTES) as opened:
-            yield opened
+        try:
+            with pq.ParquetFile(
+                file.path,
+                pre_buffer=False,
+                buffer_size=BUFFER_BYTES,
+                coerce_int96_timestamp_unit=int96_unit,
+                page_checksum_verification=True,
+            ) as opened:
+                yield opened
+        except OSError as error:
+            if "crypt" not in str(error):
+                raise
+            hint = "write it without Parquet's encryption"
+            raise DataError(f"{file.name} is encrypted", hint=hint, where={"file": file.name}) from error
 
 
 def row_groups(file: FoundFile) -> list[tuple[int, int]]:
@@ -99,10 +116,65 @@ def read_parquet(
             about = opened.metadata.row_group(group)
             row_bytes = max(about.total_byte_size // max(about.num_rows, 1), 1)
             batch_rows = max(min(batch_bytes // row_bytes, MOST_BATCH_ROWS), 1)
-            for batch in opened.iter_batches(batch_rows, row_groups=[group], use_threads=False):
+            for batch in _exact_batches(opened, file, group, batch_rows):
                 cancel.check()
                 yield _fitted(batch, schema, file)
     refuse_changed(file)
+
+
+def _exact_batches(
+    opened: pq.ParquetFile, file: FoundFile, group: int, batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    batches = opened.iter_batches(batch_rows, row_groups=[group], use_threads=False)
+    leaves = opened.schema
+    if all(leaves.column(number).physical_type != "INT96" for number in range(len(leaves))):
+        yield from batches
+        return
+    with ExitStack() as stack:
+        finer = stack.enter_context(_opened(file, "ns"))
+        both = zip(opened.schema_arrow, finer.schema_arrow, strict=True)
+        names = [coarse.name for coarse, fine in both if coarse.type != fine.type]
+        twins = finer.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False)
+        for batch, twin in zip(batches, twins, strict=True):
+            for name in names:
+                place = batch.schema.get_field_index(name)
+                exact = _exact_times(batch.column(name), twin.column(name), name, file)
+                batch = batch.set_column(place, name, exact)
+            yield batch
+
+
+def _exact_times(coarse: pa.Array, fine: pa.Array, column: str, file: FoundFile) -> pa.Array:
+    """The microseconds where nothing is below them, else the nanoseconds (Promise 2)."""
+    pairs = list(zip(_ticks(coarse), _ticks(fine), strict=True))
+    if all(pc.multiply(micros, 1000).equals(nanos) for micros, nanos in pairs):  # both wrap at 2**64
+        return coarse
+    if all(_floor_thousandth(nanos).equals(micros) for micros, nanos in pairs):
+        return fine
+    raise DataError(
+        f"{file.name} has INT96 times that cannot be read exactly: beyond the year 294000, or nanoseconds "
+        "beside times outside of 1677 to 2262",
+        hint="write the column as a timestamp of microseconds",
+        where={"file": file.name, "column": column},
+    )
+
+
+def _floor_thousandth(ticks: pa.Array) -> pa.Array:
+    rest = pc.subtract(ticks, pc.multiply(pc.divide(ticks, 1000), 1000))
+    return pc.subtract(pc.divide(ticks, 1000), pc.less(rest, 0).cast(pa.int64()))
+
+
+def _ticks(array: pa.Array) -> Iterator[pa.Array]:
+    """The numbers of every timestamp in a column, however deep, the fields of structs one by one."""
+    if t.is_timestamp(array.type):
+        yield array.view(pa.int64())
+    elif t.is_struct(array.type):
+        for child in array.flatten():
+            yield from _ticks(child)
+    elif t.is_map(array.type):
+        yield from _ticks(array.keys)
+        yield from _ticks(array.items)
+    elif t.is_list(array.type):
+        yield from _ticks(array.flatten())
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema, file: FoundFile) -> pa.RecordBatch:
