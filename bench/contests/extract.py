@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.contest import Bar, Contender, Contest
 from bench.environments import QUIET, REPOSITORY, Environment, environment
-from bench.measure import Command, Measurement
+from bench.measure import Command
 from bench.setting import Setting
 from bench.tables import Database, client, database, load_every_type, load_lineitem
 
@@ -70,13 +70,15 @@ class Task:
         """A contender that fills its `out` with Parquet files."""
         folder = self.folder / name.replace(" ", "_").replace(",", "")
         command = Command(tuple(argv(folder)), folder, QUIET)
-        return Contender(name, note, command, judge=lambda one: self._judged(folder / "out", one))
+        return Contender(name, note, command, judge=lambda _: counted(folder / "out", self.rows))
 
-    def _judged(self, out: Path, one: Measurement) -> str:
-        counter = environment("duckdb").script("count_rows", out)
-        told = subprocess.run(counter, capture_output=True, text=True, check=False)
-        rows = json.loads(told.stdout)["rows"] if told.returncode == 0 else 0
-        return "" if rows == self.rows else f"wrote {rows:,} rows of {self.rows:,}"
+
+def counted(out: Path, rows: int) -> str:
+    """Why the Parquet files of a folder do not hold so many rows; empty when they do."""
+    counter = environment("duckdb").script("count_rows", out)
+    told = subprocess.run(counter, capture_output=True, text=True, check=False)
+    found = json.loads(told.stdout)["rows"] if told.returncode == 0 else 0
+    return "" if found == rows else f"wrote {found:,} rows of {rows:,}"
 
 
 def contests(setting: Setting) -> Iterator[Contest]:

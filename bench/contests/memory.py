@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.contest import Bar, Contender, Contest
-from bench.contests.extract import ASGARD, project
+from bench.contests.extract import ASGARD, counted, project
 from bench.measure import Command
 from bench.setting import Setting
 from bench.tables import Database, database, load_long_rows, load_short_rows
@@ -66,7 +66,14 @@ def _asgard(setting: Setting, source: Database, name: str, table: str, group: Pa
     def write_project() -> None:
         (folder / "asgard.yml").write_text(json.dumps(document))
 
-    return Contender(name, " ".join(argv[-3:]), Command(argv, folder), before=write_project)
+    rows = source.count(table)
+    return Contender(
+        name,
+        "asgard run, 2 checks",
+        Command(argv, folder),
+        before=write_project,
+        judge=lambda _: counted(folder / "out", rows),
+    )
 
 
 @contextmanager
