@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,16 @@ NARROW = pa.schema([("id", pa.int64()), ("n", pa.int32())])
 
 
 @pytest.mark.parametrize("mode", [Mode.APPEND, Mode.MERGE])
-@pytest.mark.parametrize("type_", [pa.string(), pa.timestamp("us"), pa.list_(pa.struct([("x", pa.int8())]))])
+@pytest.mark.parametrize(
+    "type_",
+    [
+        pa.string(),
+        pa.timestamp("us"),
+        pa.list_(pa.struct([("x", pa.int8())])),
+        pa.map_(pa.string(), pa.timestamp("us")),
+    ],
+    ids=str,
+)
 def test_a_new_column_comes_and_old_rows_have_null(table: LakeTable, mode: Mode, type_: pa.DataType) -> None:
     load(table, mode, batch(NARROW, id=1, n=1), "1", keys=("id",))
     wider = pa.schema([("id", pa.int64()), ("new", type_), ("n", pa.int32())])
@@ -49,6 +59,19 @@ def test_a_new_column_comes_and_old_rows_have_null(table: LakeTable, mode: Mode,
     assert table.schema().field("new").type == type_
     load(table, mode, batch(wider, id=1, n=3), "3", keys=("id",), allow_missing=True)
     assert token(table) == "3"
+
+
+def test_a_first_load_with_naive_timestamps_inside_of_a_map(table: LakeTable) -> None:
+    """Delta's own writer makes a table of it that nobody can open."""
+    schema = pa.schema([("m", pa.map_(pa.string(), pa.list_(pa.timestamp("us"))))])
+    aside = batch(schema, m=[("bad", [])]).append_column("_asgard_reason", pa.array(["x"]))
+    load(table, Mode.APPEND, batch(schema, m=[("a", [datetime(2026, 1, 2)])]), "1", aside=aside)
+    load(table, Mode.APPEND, batch(schema, m=None), "2", aside=aside)
+    assert content(table) == [(None,), ([("a", [datetime(2026, 1, 2)])],)]
+    assert ids(table.schema()) == {"m": 1}
+    set_aside = table.quarantined()
+    assert set_aside is not None
+    assert set_aside.rows == 2
 
 
 def test_a_load_that_fails_leaves_the_columns(table: LakeTable) -> None:

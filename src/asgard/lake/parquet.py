@@ -97,13 +97,12 @@ class ParquetFiles:
             OSError: the disk did not take them.
         """
         for part in self._parts(batch):
-            if self._waiting_rows + part.num_rows > self._limits.row_group_rows:
+            rows, size_bytes = self._waiting_rows + part.num_rows, self._waiting_bytes + part.nbytes
+            if rows > self._limits.row_group_rows or size_bytes > self._limits.row_group_bytes:
                 self._flush()
             self._waiting.append(part)
-            self._waiting_bytes += part.nbytes
             self._waiting_rows += part.num_rows
-            if self._waiting_bytes >= self._limits.row_group_bytes:
-                self._flush()
+            self._waiting_bytes += part.nbytes
 
     def finish(self) -> tuple[DataFile, ...]:
         """Writes what is left and makes all files durable. Protocol 6: file and folder."""

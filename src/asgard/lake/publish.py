@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, TableFeatures, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.transaction import AddAction, RemoveAction
 
 from asgard.core.errors import AsgardError, Conflict, PositionLost
@@ -28,7 +28,15 @@ from asgard.lake.ledger import Ledger, Standing, app_id
 from asgard.lake.positions import Record, next_number
 from asgard.lake.prepare import Preparation
 from asgard.lake.quarantine import Quarantine
-from asgard.lake.schemas import SchemaDocuments, needs_naive_timestamps, to_delta
+from asgard.lake.schemas import (
+    SchemaDocuments,
+    declare_naive_timestamps,
+    first_schema,
+    has_naive_timestamps,
+    needs_naive_timestamps,
+    same_columns,
+    to_delta,
+)
 from asgard.lake.snapshot import FORMAT_PROPERTY, Snapshot
 
 MOST_ATTEMPTS = 30
@@ -109,17 +117,13 @@ class Publisher:
         if change.base.snapshot is None:
             self._create(change)
             reach("table_created")
-            change = self._moved(change)
+            change = self._moved(change, created=True)
         snapshot = change.base.snapshot
         assert snapshot is not None
         self._ledger.adopt(snapshot)
         evolved = False
-        if needs_naive_timestamps(change.columns.table) and not _has_naive_timestamps(snapshot):
-            snapshot.handle.alter.add_feature(
-                TableFeatures.TimestampWithoutTimezone,
-                allow_protocol_versions_increase=True,
-                commit_properties=_properties({"asgard.run": self._request.run}),
-            )
+        if needs_naive_timestamps(change.columns.table) and not has_naive_timestamps(snapshot.handle):
+            declare_naive_timestamps(snapshot.handle, _properties({"asgard.run": self._request.run}))
             change, evolved = self._moved(change), True
         new = [] if change.base.replaces else _new_fields(change)
         if new:
@@ -140,7 +144,7 @@ class Publisher:
         self._documents.record(change.columns.table, change.columns.last_id)
         DeltaTable.create(
             self._folder,
-            to_delta(change.columns.table),
+            to_delta(first_schema(change.columns.table)),
             configuration={FORMAT_PROPERTY: "1"},
             # Without max_commit_retries=0 the slower of two creators makes version 1 with an id of its own.
             commit_properties=_properties({"asgard.run": self._request.run}),
@@ -267,16 +271,23 @@ class Publisher:
         except AsgardError as ours:
             return ours
 
-    def _moved(self, change: Change) -> Change:
-        """The change on a fresh handle: worked out again when files came or went meanwhile."""
+    def _moved(self, change: Change, created: bool = False) -> Change:
+        """The change on a fresh handle: worked out again when files came or went meanwhile.
+
+        Args:
+            change: on an older version.
+            created: whether the table came into being with this load just now.
+        """
         base = Base.open(self._folder, self._request)
         before = change.base.standing
         if (base.standing.epoch, base.standing.number) != (before.epoch, before.number):
             raise Conflict("another load of the same stream was faster", hint="run again")
         entries = (entry(self._folder, v) for v in range(change.base.version + 1, base.version + 1))
         same_files = all(found is not None and not found.touches_files for found in entries)
-        columns = base.columns(self._folder, self._request)
-        if not columns.staged.equals(change.columns.staged, check_metadata=False):
+        columns = change.columns
+        if not (created and base.version == 0) and not _same_schema(base, change.base):
+            columns = base.columns(self._folder, self._request)
+        if not same_columns(columns.staged, change.columns.staged):
             raise Conflict("the table's columns changed during the load", hint="run again")
         if same_files:
             return replace(change, base=base, columns=columns)
@@ -318,11 +329,13 @@ def _properties(provenance: dict[str, Any], *transactions: Transaction) -> Commi
     )
 
 
+def _same_schema(one: Base, other: Base) -> bool:
+    if one.snapshot is None or other.snapshot is None:
+        return one.snapshot is other.snapshot
+    return bool(one.snapshot.schema.equals(other.snapshot.schema, check_metadata=True))
+
+
 def _new_fields(change: Change) -> list[pa.Field]:
     snapshot = change.base.snapshot
     there = snapshot.schema.names if snapshot else []
     return [field for field in change.columns.table if field.name not in there]
-
-
-def _has_naive_timestamps(snapshot: Snapshot) -> bool:
-    return "timestampNtz" in (snapshot.handle.protocol().writer_features or ())

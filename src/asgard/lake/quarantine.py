@@ -20,14 +20,19 @@ from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Field, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction, RemoveAction
 
 from asgard.core.errors import Conflict
 from asgard.core.table import DataFile, Mount
 from asgard.lake.commits import MARK, sync_log
-from asgard.lake.schemas import to_delta
+from asgard.lake.schemas import (
+    declare_naive_timestamps,
+    has_naive_timestamps,
+    needs_naive_timestamps,
+    to_delta,
+)
 from asgard.lake.snapshot import Snapshot, add_actions
 
 REASON = "_asgard_reason"
@@ -108,7 +113,8 @@ class Quarantine:
             shown = [one for one in _sets(snapshot) if visible(one.stream, one.number)] if snapshot else []
             if snapshot is None or not shown:
                 continue
-            schema = pa.schema([field for field in snapshot.schema if field.name not in (STREAM, LOAD)])
+            columns = [field for field in snapshot.schema if field.name not in (REASON, STREAM, LOAD)]
+            schema = pa.schema([*columns, snapshot.schema.field(REASON)])
             files = tuple(snapshot.absolute(path) for one in shown for path in one.paths)
             return Mount(schema, files, sum(one.rows for one in shown))
         return None
@@ -127,12 +133,16 @@ class Quarantine:
         """The twin with at least these columns, made or widened when it is not."""
         snapshot = Snapshot.open(place)
         if snapshot is None:
-            whole = pa.schema([*schema, pa.field(STREAM, pa.string()), pa.field(LOAD, pa.int64())])
-            return DeltaTable.create(place, to_delta(whole), mode="ignore", partition_by=[STREAM, LOAD])
-        new = [field for field in schema if field.name not in snapshot.schema.names]
-        if new:
-            columns: list[Field] = list(to_delta(pa.schema(new)).fields)
-            snapshot.handle.alter.add_columns(columns)
+            columns = [field for field in schema if not needs_naive_timestamps(pa.schema([field]))]
+            own = pa.schema([*columns, pa.field(STREAM, pa.string()), pa.field(LOAD, pa.int64())])
+            DeltaTable.create(place, to_delta(own), mode="ignore", partition_by=[STREAM, LOAD])
+            return self._ready(place, schema)
+        new = pa.schema([field for field in schema if field.name not in snapshot.schema.names])
+        if needs_naive_timestamps(new) and not has_naive_timestamps(snapshot.handle):
+            declare_naive_timestamps(snapshot.handle)
+            return self._ready(place, schema)
+        if new.names:
+            snapshot.handle.alter.add_columns(list(to_delta(new).fields))
             return DeltaTable(place)
         return snapshot.handle
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as t
+from deltalake import CommitProperties, DeltaTable, TableFeatures
 from deltalake import Schema as DeltaSchema
 
 from asgard.core.types import fingerprint
@@ -117,6 +118,38 @@ def from_delta(schema: DeltaSchema) -> pa.Schema:
 def needs_naive_timestamps(schema: pa.Schema) -> bool:
     """Whether a timestamp without zone is in it: a feature that a Delta table must declare beforehand."""
     return any(t.is_timestamp(field.type) and field.type.tz is None for field in fields_within(schema))
+
+
+def has_naive_timestamps(handle: DeltaTable) -> bool:
+    """Whether the table has declared that feature."""
+    return "timestampNtz" in (handle.protocol().writer_features or ())
+
+
+def declare_naive_timestamps(handle: DeltaTable, properties: CommitProperties | None = None) -> None:
+    """Declares it, in a commit of its own."""
+    handle.alter.add_feature(
+        TableFeatures.TimestampWithoutTimezone,
+        allow_protocol_versions_increase=True,
+        commit_properties=properties,
+    )
+
+
+def first_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema that a table can be created with.
+
+    delta-rs declares the feature of naive timestamps by itself, but overlooks those inside of maps: the table
+    could never be opened. Such a table begins with one column of that type instead; its first commit replaces
+    the schema.
+    """
+    inside = (field for field in fields_within(schema) if t.is_map(field.type))
+    if not any(needs_naive_timestamps(pa.schema([field])) for field in inside):
+        return schema
+    return pa.schema([pa.field("_asgard_unborn", pa.timestamp("us"))])
+
+
+def same_columns(one: pa.Schema, other: pa.Schema) -> bool:
+    """Whether names, types and field ids are the same."""
+    return bool(for_parquet(one).equals(for_parquet(other), check_metadata=True))
 
 
 class SchemaDocuments:
