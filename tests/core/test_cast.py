@@ -38,7 +38,7 @@ def raw(values: list[int], kind: pa.DataType) -> pa.Array:
 
 
 @given(st.data())
-@settings(max_examples=80)
+@settings(max_examples=60)
 def test_every_value_of_every_type_stays(data: st.DataObject) -> None:
     schema = data.draw(schemas(max_columns=3))
     source = data.draw(batches(schema))

@@ -52,7 +52,7 @@ def frozen(value: Any, kind: pa.DataType) -> Any:
 
 
 @given(st.data())
-@settings(max_examples=80)
+@settings(max_examples=50)
 def test_hashes_are_equal_exactly_where_the_values_are(data: st.DataObject) -> None:
     kind = data.draw(types(max_depth=1))
     rows = data.draw(st.integers(0, 3))
@@ -74,7 +74,7 @@ def test_a_source_and_what_the_lake_carries_of_it_are_equal(data: st.DataObject)
 
 
 @given(st.data())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_the_canonical_types_survive_parquet(data: st.DataObject) -> None:
     schema = data.draw(schemas(max_columns=3))
     canonical = canonical_batch(data.draw(batches(schema)), canonical_schema(schema))
