@@ -54,7 +54,7 @@ class Task:
         key: the column that is cut into ranges by those who can.
         unique: the columns of its primary key.
         folder: where the contenders work.
-        columns: those that Asgard is told to carry as the source's own text: it refuses what no type can hold.
+        columns: those that Asgard carries as the source's own text: unasked it refuses what no type can hold.
     """
 
     source: Database
