@@ -27,8 +27,8 @@ def place(project: str | None = None, env: str | None = None) -> tuple[Path, str
     files = read_project_file(project, env, mistakes)
     keys = values_of(files.tree)
     state, workspace = keys.get("state"), keys.get("workspace")
-    folder = files.folder / str(state.value if state else STATE_FOLDER)
-    return folder, str(workspace.value if workspace else WORKSPACE)
+    folder = files.folder / str(state.value if state and state.value else STATE_FOLDER)
+    return folder, str(workspace.value if workspace and workspace.value else WORKSPACE)
 
 
 def open_journal(project: str | None = None, env: str | None = None) -> SqliteJournal:

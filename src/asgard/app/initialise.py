@@ -170,11 +170,18 @@ def _write_secrets(file: Path, secrets: dict[str, str]) -> None:
         return
     old = file.read_text() if file.exists() else ""
     new = "".join(
-        f"{name}='{value}'\n" for name, value in secrets.items() if not re.search(rf"^{name}=", old, re.M)
+        f"{name}='{_escaped(value)}'\n"
+        for name, value in secrets.items()
+        if not re.search(rf"^{name}=", old, re.M)
     )
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "a") as stream:
         stream.write(new)
+
+
+def _escaped(value: str) -> str:
+    """As a .env file has it between single quotes."""
+    return value.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _keep_out_of_git(file: Path) -> None:

@@ -108,7 +108,7 @@ def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
     """
     found: list[tuple[str, TableSpec]] = []
     named = {entry.name for entry in spec.tables}
-    for table in spec.tables or (TableSpec(name="*"),):
+    for table in spec.tables:
         if not table.enabled:
             continue
         if not table.is_pattern:
@@ -128,7 +128,8 @@ def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
             f"several streams of {name} would be the table {', '.join(twice)}",
             hint="give each a name of its own with `table:`, or exclude one",
         )
-    lake = lake_names(wished)
+    # Sorted: which of two names that differ in case stays as it is must not hang on the source's order.
+    lake = lake_names(sorted(wished), reserved=())
     return [
         Wanted(name, stream, table, TableName("bronze", name, lake[wish]))
         for (stream, table), wish in zip(found, wished, strict=True)
@@ -168,18 +169,8 @@ def _ingest_step(sources: OpenSources, wanted: Wanted, *, full_refresh: bool) ->
             sources.drop(wanted.source)
             raise
 
-    mode = mode_of(wanted.spec)
+    mode = wanted.spec.mode
     return Step(str(wanted.table), work, about={"mode": str(mode)})
-
-
-def mode_of(spec: TableSpec) -> Mode:
-    """The mode that a table is loaded in: as the project says; else merge where a key and a cursor are given,
-    append for a cursor alone, replace without a cursor."""
-    if spec.mode is not None:
-        return spec.mode
-    if spec.cursor is None:
-        return Mode.REPLACE
-    return Mode.MERGE if spec.primary_key else Mode.APPEND
 
 
 def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool = False) -> Pipeline:
@@ -200,7 +191,7 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
                 f"{wanted.stream} has no column {column!r}, which is its key or cursor",
                 hint=f"its columns: {', '.join(stream.schema.names)}",
             )
-    mode = mode_of(spec)
+    mode = spec.mode or Mode.REPLACE
     if mode is Mode.MERGE and not keys:
         raise ConfigError(
             f"{wanted.stream} is to be merged, but has no primary key",
