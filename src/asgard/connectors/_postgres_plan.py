@@ -175,14 +175,14 @@ class Planner:
             xmin=self._snapshot.xmin if guarded else None,
             files={str(piece.oid): piece.file for piece in pieces} if guarded else {},
         )
-        whole = wish.selection.mode is Mode.REPLACE  # reads all; the cursor's bound is for a later increment
+        whole = wish.selection.mode is Mode.REPLACE  # its bound is for a later increment
         if whole:
             position = None
         else:
             out.warnings += _cursor_warnings(wish, guarded)
         if position is not None and self._resume(out, wish, pieces, (position, now)):
             return out
-        since = Mark.read(position.token) if position is not None and position.token else None
+        since = Mark.read(position.token) if position is not None and position.token is not None else None
         if since is not None:
             trusted(since, now, self._snapshot)
         now = replace(now, bound=self._bound(wish, cursor, until))
@@ -288,9 +288,10 @@ class Planner:
     def _bound(self, wish: Wish, cursor: CursorColumn, until: str | None) -> str | None:
         """The cursor's highest finite value in the snapshot, as the server writes it."""
         below = f" AND {cursor.sql} < {cursor.value(until)}" if until else ""
+        # The text is made outside: ORDER BY would take it for the column that it is named after.
+        highest = f"SELECT {cursor.sql} AS value FROM {wish.source} WHERE {cursor.finite}{below}"
         rows = self._connection.rows(
-            f"SELECT {cursor.sql}::text FROM {wish.source} WHERE {cursor.finite}{below} "
-            f"ORDER BY {cursor.sql} DESC LIMIT 1"
+            f"SELECT value::text FROM ({highest} ORDER BY {cursor.sql} DESC LIMIT 1) AS highest"
         )
         return rows[0][0] if rows else None
 
@@ -303,7 +304,6 @@ class Planner:
     ) -> None:
         """Makes the splits; where a mark says which pages, those."""
         reading = wish.reading
-        prefix = str(self._snapshot.xmin if mark is None or mark.xmin is None else mark.xmin)
         schema = reading.schema().serialize().to_pybytes().hex()
         hints = {str(i): [c.reason, c.hint] for i, c in enumerate(reading.columns) if c.guard}
         for piece, condition in conditions:
@@ -319,7 +319,7 @@ class Planner:
                 spec["widths"] = f"SELECT ctid::text, {reading.width()} FROM {piece.sql} WHERE {filters}"
             known = mark.pages.get(str(piece.oid)) if mark and mark.pages else None
             starts = known or first_pages(piece, self._parallel, self._snapshot.version)
-            out.splits += splits_of(wish.selection.stream.id, prefix, piece, starts, spec)
+            out.splits += splits_of(wish.selection.stream.id, piece, starts, spec)
         if out.splits:
             # What the server would refuse is refused now, with its code.
             self._connection.rows(f"SELECT FROM ({out.splits[0].spec['sql']}) AS probe LIMIT 0")

@@ -42,6 +42,7 @@ class PostgresReader(Reader):
 
     def poll(self, max_bytes: int, timeout_seconds: float) -> Batch | Progress | None:
         """Rows of about so many bytes; takes as long as the server takes."""
+        self._refuse_closed()
         self._batch_bytes = max_bytes = min(max_bytes, MOST_BATCH_BYTES)
         if self._chunks is None:
             self._chunks = self._open()
@@ -52,11 +53,15 @@ class PostgresReader(Reader):
             held_bytes += chunk.nbytes
             if held_bytes >= max_bytes:
                 break
-        if self._closed:
-            raise Cancelled("the reading was broken off", hint="run again: it goes on from the last commit")
+        self._refuse_closed()
         if not gathered:
             return Progress(done=True)
         return Batch(self._split.stream, self._split.id, self._finished(gathered))
+
+    def _refuse_closed(self) -> None:
+        self._cancel.check()
+        if self._closed:
+            raise Cancelled("the reading was broken off", hint="run again: it goes on from the last commit")
 
     def close(self) -> None:
         """Ends the reading; what the server is doing for it is broken off."""

@@ -165,19 +165,18 @@ def first_pages(piece: Piece, parallel: int, version: int) -> list[int]:
     return [piece.pages * i // count for i in range(count)]
 
 
-def splits_of(
-    stream: str, prefix: str, piece: Piece, starts: Sequence[int], spec: Mapping[str, Any]
-) -> list[Split]:
-    """The splits of a piece, their ids made of the plan's prefix, the table and its pages."""
+def splits_of(stream: str, piece: Piece, starts: Sequence[int], spec: Mapping[str, Any]) -> list[Split]:
+    """The splits of a piece. Their ids are made of the storage and its pages: they hold as long as rows stay
+    where they are."""
     if len(starts) == 1:
         size = None if piece.pages is None else piece.pages * BLOCK_BYTES
-        return [Split(f"{prefix}:{piece.oid}", stream, dict(spec), size_bytes=size)]
+        return [Split(f"{piece.oid}.{piece.file}", stream, dict(spec), size_bytes=size)]
     splits = []
     for first, end in zip(starts, [*starts[1:], None], strict=True):
         last = piece.pages or 0 if end is None else end
         splits.append(
             Split(
-                f"{prefix}:{piece.oid}:{first}-{'' if end is None else end}",
+                f"{piece.oid}.{piece.file}:{first}-{'' if end is None else end}",
                 stream,
                 {**spec, "first": first, "end": end},
                 size_bytes=max(last - first, 0) * BLOCK_BYTES,

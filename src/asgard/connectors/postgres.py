@@ -51,7 +51,10 @@ class PostgresConfig(Config):
         default=None, description="PEM file of the authorities to trust; the system's when left out."
     )
     connection_timeout_seconds: int = Field(
-        default=30, ge=1, validation_alias=AliasChoices("connection_timeout_seconds", "connection_timeout")
+        default=30,
+        ge=1,
+        validation_alias=AliasChoices("connection_timeout_seconds", "connection_timeout"),
+        description="How long to wait for the server to answer.",
     )
     schemas: tuple[str, ...] = Field(
         default=(),

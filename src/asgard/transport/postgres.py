@@ -211,11 +211,12 @@ _CLASSES: tuple[tuple[str, type[AsgardError], str], ...] = (
     ("28", AuthenticationError, "check username and password, and the server's pg_hba.conf"),
     ("3D000", ConfigError, "psql -l, or the server's owner, knows the names of its databases"),
     ("42501", Refused, "the role needs it: GRANT USAGE ON SCHEMA ... and GRANT SELECT ON ... TO the role"),
-    ("42", QueryError, ""),
-    ("3F", QueryError, ""),
+    ("42P01", QueryError, "asgard discover lists what there is"),
+    ("3F", QueryError, "asgard discover lists what there is"),
+    ("42", QueryError, "see the names and words of the query, of where and of the cursor"),
     ("25006", QueryError, "a source is only read: the query must not change anything"),
-    ("0A", QueryError, ""),
-    ("54", QueryError, ""),
+    ("0A", QueryError, "the server cannot do what the query asks for"),
+    ("54", QueryError, "the query is beyond the server's limits: a smaller one is within"),
     ("55P03", Unreachable, "somebody is changing the table: try again when they are done"),
     ("57014", Unreachable, "the server broke the statement off"),
     ("08", Unreachable, "check host, port, network and firewall"),
@@ -224,11 +225,11 @@ _CLASSES: tuple[tuple[str, type[AsgardError], str], ...] = (
         Unreachable,
         "the server has no connection left: fewer splits at a time (max_parallel) need fewer",
     ),
-    ("53", Unreachable, ""),
+    ("53", Unreachable, "the server lacks memory or space: its owner can help"),
     ("57P", Unreachable, "the server ended the connection"),
-    ("58", Unreachable, ""),
+    ("58", Unreachable, "the server's own log knows more"),
     ("40", Unreachable, "the server gave up for the sake of others: try again"),
-    ("22", DataError, ""),
+    ("22", DataError, "see the values that the query, where or the cursor's bound compare"),
     ("XX", DataError, "the server's own log knows more"),
 )
 
@@ -241,7 +242,7 @@ def explained(server: Server, sqlstate: str | None, message: str) -> AsgardError
     for prefix, kind, hint in _CLASSES:
         if sqlstate.startswith(prefix):
             return kind(text, hint=hint)
-    return QueryError(f"{text} (SQLSTATE {sqlstate})")
+    return QueryError(f"{text} (SQLSTATE {sqlstate})", hint="PostgreSQL's manual lists the codes")
 
 
 @contextmanager

@@ -9,6 +9,8 @@ Reference: https://duckdb.org/docs/stable/core_extensions/postgres
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -23,8 +25,26 @@ from asgard.transport import duck
 from asgard.transport.postgres import Connection, Server, session_settings
 
 VECTOR_ROWS = 2048
-MEMORY_BYTES = 64 * MEBIBYTE
-"""DuckDB only passes vectors on: it needs little of its own."""
+MEMORY_BYTES = 256 * MEBIBYTE
+"""DuckDB only passes vectors on: what it holds is far below."""
+
+_instances: dict[int, duck.Connection] = {}
+_opening = threading.Lock()
+_numbers = itertools.count(1)
+
+
+def _instance() -> duck.Connection:
+    """The process's DuckDB with the extension in it: loading that costs a quarter of a second each time."""
+    with _opening:
+        pid = os.getpid()  # a forked child must not use its parent's
+        if pid not in _instances:
+            _instances[pid] = duck.connect(
+                memory_bytes=MEMORY_BYTES, threads=1, extensions=["postgres_scanner"]
+            )
+            # Connections go with the split that they were opened for.
+            _instances[pid].execute("SET GLOBAL pg_pool_max_connections = 1")
+        return _instances[pid]
+
 
 Explain = Callable[[str], AsgardError | None]
 """Reads the server's text for the caller's own meaning."""
@@ -47,17 +67,16 @@ class BulkReader:
         self._cancelled = False
         self._closed = False
         self._lock = threading.Lock()
-        self._duck = duck.connect(memory_bytes=MEMORY_BYTES, threads=1, extensions=["postgres_scanner"])
+        self._name = f"server{next(_numbers)}"
+        self._duck = _instance().cursor()
         try:
             self._attach()
             self._duck.execute("BEGIN")
             self._command(f"SET TRANSACTION SNAPSHOT {duck.literal(snapshot)}")
             self._command(session_settings(version))
             [(self._backend,)] = self._query("SELECT pg_backend_pid() AS pid").fetchall()
-        except BaseException as error:
-            self._duck.close()
-            if isinstance(error, AsgardError):
-                raise
+        except duck.Error as error:
+            self.close()
             raise _unreachable(server, str(error)) from None
 
     def _attach(self) -> None:
@@ -69,14 +88,15 @@ class BulkReader:
             secret["PASSWORD"] = reveal(server.password) or ""
         entries = ", ".join(f"{key} {duck.literal(value)}" for key, value in secret.items())
         rest = " ".join(f"{key}={_quoted(value)}" for key, value in server.parameters().items())
-        self._duck.execute(f"CREATE SECRET server (TYPE postgres, {entries})")
-        self._duck.execute(f"ATTACH {duck.literal(rest)} AS pg (TYPE postgres, READ_ONLY, SECRET server)")
+        name = self._name
+        self._duck.execute(f"CREATE SECRET {name} (TYPE postgres, {entries})")
+        self._duck.execute(f"ATTACH {duck.literal(rest)} AS {name} (TYPE postgres, READ_ONLY, SECRET {name})")
 
     def _command(self, sql: str) -> None:
-        self._duck.execute(f"CALL postgres_execute('pg', {duck.literal(sql)})")
+        self._duck.execute(f"CALL postgres_execute('{self._name}', {duck.literal(sql)})")
 
     def _query(self, sql: str) -> duck.Relation:
-        return self._duck.sql(f"FROM postgres_query('pg', {duck.literal(sql)})")
+        return self._duck.sql(f"FROM postgres_query('{self._name}', {duck.literal(sql)})")
 
     def stream(self, sql: str, explain: Explain) -> Iterator[pa.RecordBatch]:
         """The rows of a SELECT as they come, at most 2048 in a batch, with DuckDB's names and types.
@@ -105,7 +125,7 @@ class BulkReader:
             return Unreachable(message, hint=hint)
         if not self._alive():
             return _unreachable(self._server, text)
-        return DataError(message)
+        return DataError(message, hint="the server failed on a value; columns: {name: text} avoids casts")
 
     def _alive(self) -> bool:
         """Whether the connection still stands: a proof that needs no understanding of the text."""
@@ -134,8 +154,9 @@ class BulkReader:
             if self._closed:
                 return
             self._closed = True
-        with suppress(duck.Error, OSError):
-            self._duck.execute("ROLLBACK")
+        for ending in ("ROLLBACK", f"DETACH {self._name}", f"DROP SECRET {self._name}"):
+            with suppress(duck.Error, OSError):
+                self._duck.execute(ending)
         self._duck.close()
 
 

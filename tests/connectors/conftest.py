@@ -1,0 +1,16 @@
+"""Servers that only some connectors' tests ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.postgres import Server, postgres_server
+
+
+@pytest.fixture(scope="session")
+def quiet_postgres() -> Iterator[Server]:
+    """PostgreSQL 16 of this worker alone: nobody else's open transaction holds rows back."""
+    with postgres_server("16") as server:
+        yield server
