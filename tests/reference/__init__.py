@@ -1,0 +1,1 @@
+"""Other people's files: `make test-reference`."""
