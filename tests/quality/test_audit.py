@@ -255,6 +255,22 @@ def test_no_duplicates_takes_nulls_for_the_same_and_leaves_own_columns_out(groun
     assert ground.answer({"no_duplicates": ["b"]}, table).failed_rows == 5
 
 
+def test_whole_rows_of_nested_values_are_compared(ground: Ground) -> None:
+    table = pa.table(
+        {
+            "l": pa.array([[1, None], [1, None], [], None, None, [1]], pa.list_(pa.int64())),
+            "s": pa.array([{"a": "x"}, {"a": "x"}, {"a": None}, None, None, {"a": "x"}]),
+            "m": pa.array([[("k", 1)], [("k", 1)], [], None, None, []], pa.map_(pa.string(), pa.int64())),
+            "f": [0.0, -0.0, NAN, NAN, NAN, 1.0],
+            "t": ["long enough for the heap", "long enough for the heap", "", None, None, "x"],
+        }
+    )
+    assert ground.answer({"no_duplicates": "all"}, table).failed_rows == 4
+    assert ground.answer({"no_duplicates": "all"}, table.slice(1, 2), table).failed_rows == 2
+    good, bad = ground.parted(checks({"no_duplicates": "all"}), table)
+    assert (good.column("t").to_pylist(), bad.num_rows) == (["", "x"], 4)
+
+
 def test_keys_of_an_append_are_looked_for_in_the_old_rows(ground: Ground) -> None:
     old, fresh = keys(1, 2, 2, None), keys(1, 3, 4, 4, None)
     result = ground.answer({"unique": "v"}, fresh, old)

@@ -3,11 +3,6 @@
 Checks of rows look at the rows of this load. Those of the whole table (unique, no_duplicates, row_count,
 fresh) look at the table as it would be, old and new rows together; of these, unique and no_duplicates answer
 for the keys that this load brings, so that a load pays for itself and not for what was there before.
-
->>> from datetime import UTC, datetime
->>> from asgard.core.stream import Mode
->>> AuditContext(Mode.REPLACE, None, datetime(2026, 1, 1, tzinfo=UTC), resolve={}.get).previous_rows is None
-True
 """
 
 from __future__ import annotations

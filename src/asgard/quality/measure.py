@@ -15,10 +15,8 @@ import pyarrow.types as at
 from asgard.core.check import Check
 from asgard.core.engine import Engine
 from asgard.quality.predicates import ALWAYS, NEVER, Column, bad, column_of, columns_of, looked_at
-from asgard.quality.tables import Tables
-
-BITMAP_KEYS = 1 << 27
-"""How far apart the smallest and the largest key may be to be marked in a bitmap: 16 MiB for each worker."""
+from asgard.quality.repetition import all_there, bitmap_bounds, marks, repetitions
+from asgard.quality.tables import Tables, rows_of
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ def measured(engine: Engine, checks: Sequence[Check], tables: Tables) -> list[Fi
     """
     fresh = Scan(tables.fresh_sql)
     whole = fresh if tables.is_whole else Scan(tables.whole_sql)
-    bitmaps = _bitmaps(engine, checks, tables)
-    questions = [_ask(check, tables, fresh, whole, bitmaps) for check in checks]
+    bounds = bitmap_bounds(engine, checks, tables)
+    questions = [_ask(check, tables, (fresh, whole), bounds) for check in checks]
     fresh.run(engine)
     if whole is not fresh:
         whole.run(engine)
@@ -84,12 +82,6 @@ def measured(engine: Engine, checks: Sequence[Check], tables: Tables) -> list[Fi
         _answer(engine, check, tables, question, (fresh, whole))
         for check, question in zip(checks, questions, strict=True)
     ]
-
-
-def rows_of(engine: Engine, sql: str) -> list[dict[str, Any]]:
-    """All rows of a small result."""
-    with engine.query(sql) as reader:
-        return list(reader.read_all().to_pylist())
 
 
 @dataclass(frozen=True)
@@ -103,8 +95,9 @@ class _Question:
 
 
 def _ask(
-    check: Check, tables: Tables, fresh: Scan, whole: Scan, bitmaps: dict[str, tuple[int, int]]
+    check: Check, tables: Tables, scans: tuple[Scan, Scan], bounds: dict[str, tuple[int, int]]
 ) -> _Question:
+    fresh, whole = scans
     if check.kind == "row_count":
         known = tables.whole.rows is not None
         return _Question(observed="" if known else whole.ask("count(*)"))
@@ -112,12 +105,9 @@ def _ask(
         return _Question(observed=whole.ask(f"max({_microseconds(columns_of(check, tables.schema)[0])})"))
     if check.kind == "unique":
         keys = tables.keys(check)
-        asked = [f"count({keys[0]})" if len(keys) == 1 else f"count_if({_all_there(keys)})"]
-        distinct = ""
-        if len(keys) == 1 and keys[0] in bitmaps:
-            low, high = bitmaps[keys[0]]
-            distinct = fresh.ask(f"bit_count(bitstring_agg({keys[0]}, {low}, {high}))")
-        return _Question(rows=fresh.ask(asked[0]), distinct=distinct)
+        rows = fresh.ask(f"count({keys[0]})" if len(keys) == 1 else f"count_if({all_there(keys)})")
+        marked = keys[0] in bounds and len(keys) == 1
+        return _Question(rows, distinct=fresh.ask(marks(keys[0], bounds[keys[0]])) if marked else "")
     if check.kind == "no_duplicates":
         return _Question(rows=fresh.ask("count(*)"))
     column = looked_at(check, tables.schema)
@@ -145,66 +135,13 @@ def _answer(
     if check.kind in {"unique", "no_duplicates"}:
         if rows == 0 or (question.distinct and fresh.count(question.distinct) == rows):
             return Figures(rows, 0)
-        (found,) = rows_of(engine, _repeated_sql(check, tables))
+        (found,) = rows_of(engine, repetitions(check, tables))
         return Figures(rows, int(found["bad_rows"] or 0), keys=int(found["bad_keys"]))
     if check.kind == "referential":
         orphans = orphan(check, tables)
         (found,) = rows_of(engine, f"SELECT count(*) AS bad_rows FROM {tables.fresh_sql} WHERE {orphans}")
         return Figures(rows, int(found["bad_rows"]))
     return Figures(rows, fresh.count(question.failed) if question.failed else 0)
-
-
-def _bitmaps(engine: Engine, checks: Sequence[Check], tables: Tables) -> dict[str, tuple[int, int]]:
-    """Single integer keys whose values lie close enough together for a bitmap: column to its bounds.
-
-    A bit for each key finds out that nothing comes twice for a fifth of what grouping costs; where something
-    does, it is grouped after all. The bounds come out of the Parquet footers.
-    """
-    keys = {
-        column.sql
-        for check in checks
-        if check.kind == "unique" and len(check.columns) == 1 and tables.is_whole and tables.fresh.files
-        for column in columns_of(check, tables.schema)
-        if at.is_integer(column.type)
-    }
-    if not keys:
-        return {}
-    ordered = sorted(keys)
-    asked = ", ".join(f"min({key}) AS low{i}, max({key}) AS high{i}" for i, key in enumerate(ordered))
-    (found,) = rows_of(engine, f"SELECT {asked} FROM {tables.fresh_sql}")
-    bounds = {key: (found[f"low{i}"], found[f"high{i}"]) for i, key in enumerate(ordered)}
-    return {k: (lo, hi) for k, (lo, hi) in bounds.items() if lo is not None and hi - lo < BITMAP_KEYS}
-
-
-def _repeated_sql(check: Check, tables: Tables) -> str:
-    """How many keys come more than once, and how many rows of the load have them."""
-    keys = tables.keys(check)
-    listed = ", ".join(keys)
-    there = f"WHERE {_all_there(keys)}" if check.kind == "unique" else ""
-    if tables.is_whole:
-        groups = f"SELECT count(*) AS n FROM {tables.fresh_sql} {there} GROUP BY {listed} HAVING count(*) > 1"
-        return f"SELECT count(*) AS bad_keys, sum(n) AS bad_rows FROM ({groups})"
-    same = "=" if check.kind == "unique" else "IS NOT DISTINCT FROM"
-    joined = " AND ".join(f"w.{key} {same} f.{key}" for key in keys)
-    grouped = ", ".join(f"w.{key}" for key in keys)
-    fresh = f"SELECT {listed}, count(*) AS _asgard_n FROM {tables.fresh_sql} {there} GROUP BY {listed}"
-    return (
-        "SELECT count(*) AS bad_keys, sum(n) AS bad_rows FROM (SELECT any_value(f._asgard_n) AS n "
-        f"FROM {tables.whole_sql} w JOIN ({fresh}) f ON {joined} GROUP BY {grouped} HAVING count(*) > 1)"
-    )
-
-
-def repeated(check: Check, tables: Tables) -> str:
-    """SQL that is true for rows of the load whose key comes more than once in the table as it would be."""
-    keys = tables.keys(check)
-    listed = ", ".join(keys)
-    # A struct equals another with nulls in the same places; a row value with a null equals nothing.
-    key = f"struct_pack({', '.join(f'k{i} := {k}' for i, k in enumerate(keys))})"
-    there = _all_there(keys)
-    old = "true" if tables.is_whole else f"{key} IN (SELECT {key} FROM {tables.fresh_sql})"
-    where = f"{there} AND {old}" if check.kind == "unique" else old
-    found = f"SELECT {key} FROM {tables.whole_sql} WHERE {where} GROUP BY {listed} HAVING count(*) > 1"
-    return f"({there} AND {key} IN ({found}))" if check.kind == "unique" else f"{key} IN ({found})"
 
 
 def orphan(check: Check, tables: Tables) -> str:
@@ -217,10 +154,6 @@ def orphan(check: Check, tables: Tables) -> str:
         mine, theirs = f"CAST({mine} AS VARCHAR)", f"CAST({theirs} AS VARCHAR)"
     known = f"SELECT {theirs} FROM {table} WHERE {other.sql} IS NOT NULL"
     return f"({own.sql} IS NOT NULL AND {mine} NOT IN ({known}))"
-
-
-def _all_there(keys: list[str]) -> str:
-    return " AND ".join(f"{key} IS NOT NULL" for key in keys)
 
 
 def _microseconds(column: Column) -> str:

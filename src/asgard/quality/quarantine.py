@@ -19,8 +19,9 @@ import pyarrow as pa
 from asgard.core.check import Check
 from asgard.core.engine import Engine
 from asgard.core.table import Mount
-from asgard.quality.measure import orphan, repeated
+from asgard.quality.measure import orphan
 from asgard.quality.predicates import ALWAYS, bad, identifier, text
+from asgard.quality.repetition import repeated
 from asgard.quality.tables import AuditContext, Tables, attach
 
 REASON = "_asgard_reason"

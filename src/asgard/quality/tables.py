@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -120,6 +121,12 @@ def attach(
         engine.attach(name, mount)
         tables.others[to] = (identifier(name), mount.schema)
     return tables
+
+
+def rows_of(engine: Engine, sql: str) -> list[dict[str, Any]]:
+    """All rows of a small result."""
+    with engine.query(sql) as reader:
+        return list(reader.read_all().to_pylist())
 
 
 def named(text: str) -> TableName:
