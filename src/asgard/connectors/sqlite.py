@@ -375,6 +375,8 @@ def _told_in_full(connection: sqlite3.Connection, split: Split, error: DataError
         f"WHERE {identifier(name)} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC"
     ).fetchall()
     if len(counts) < 2:
+        word = {"real": "float64", "blob": "binary"}.get(counts[0][0], "text") if counts else "text"
+        error.hint = f"`columns: {{{name}: {word}}}` in asgard.yml carries the column as it is"
         return error
     told = ", ".join(f"{count} {storage}" for storage, count in counts)
     return mixed_values([(name, f"{told}: {error.what}")])
@@ -447,7 +449,8 @@ def _interrupt(connection: sqlite3.Connection) -> None:
 
 def _may_be_immutable(path: Path, error: sqlite3.OperationalError) -> bool:
     """Whether opening failed only because WAL mode needs to write beside the file, which nobody does."""
-    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or os.access(path.parent, os.W_OK):
+    blocked = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+    if error.sqlite_errorcode & 0xFF not in blocked or os.access(path.parent, os.W_OK, effective_ids=True):
         return False
     with suppress(OSError), path.open("rb") as file:
         wal = file.read(20)[18:20] == b"\x02\x02"
