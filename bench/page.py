@@ -19,6 +19,8 @@ PUBLISHED = REPOSITORY / "bench" / "published.json"
 REMARKS = REPOSITORY / "bench" / "remarks.md"
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 
+ORDER = ("extract", "memory", "checks", "merge", "commits", "startup", "install")
+
 INTRODUCTION = """\
 # Benchmarks
 
@@ -27,8 +29,8 @@ Asgard's figures beside those of its peers and of the limits that the machine se
 `python -m bench --write-docs` from the newest run of each contest, and every single run is in
 `bench/published.json`.
 
-- All contenders of a contest take turns, five rounds of them; a figure is the **median**. What disturbs one
-  round disturbs everybody.
+- All contenders of a contest take turns, in as many rounds as the column n says; a figure is the **median**.
+  What disturbs one round disturbs everybody.
 - **CPU seconds** are those of the whole process tree, start and imports included. CPU seconds and ratios are
   the figures to trust; wall time suffers from whoever else works on the machine, which is measured and told,
   too.
@@ -83,6 +85,7 @@ def _rounded(value: Any) -> Any:
 
 def _page(contests: Mapping[str, Any]) -> Iterator[str]:
     yield INTRODUCTION
+    contests = dict(sorted(contests.items(), key=lambda pair: _place(pair[0])))
     yield from _summary(contests)
     remarks = _remarks()
     for name, contest in contests.items():
@@ -97,6 +100,11 @@ def _page(contests: Mapping[str, Any]) -> Iterator[str]:
         yield report.notes(contest) + "\n"
         yield report.disturbances(contest) + "\n"
     yield from _machine(contests)
+
+
+def _place(contest: str) -> int:
+    """As a reader asks: how fast, how much memory, then the rest."""
+    return next((n for n, kind in enumerate(ORDER) if contest.startswith(kind)), len(ORDER))
 
 
 def _summary(contests: Mapping[str, Any]) -> Iterator[str]:

@@ -38,7 +38,8 @@ SELECT i,
                                    ELSE '10.' || i % 250 || '.0.0/16' END)::inet END
 FROM generate_series(1, {rows}) AS i;
 CREATE TABLE every_type_tame AS
-SELECT id, small, CASE WHEN price < 1e15 THEN price END AS price, CASE WHEN free < 1e12 THEN free END AS free, single,
+SELECT id, small, (CASE WHEN price < 1e15 THEN price END)::numeric(38,10) AS price,
+    CASE WHEN free < 1e12 THEN free END AS free, single,
     nullif(nullif(twofold, 'NaN'), '-Infinity') AS twofold, flag, word, code, bytes,
     CASE WHEN day < '2200-01-01' THEN day END AS day, nullif(clock, '24:00') AS clock,
     CASE WHEN moment < '2200-01-01' THEN moment END AS moment,
