@@ -45,7 +45,7 @@ def _errors(root: type[errors.AsgardError]) -> set[type[errors.AsgardError]]:
 
 def commands_page() -> str:
     """Every command with its arguments and options, from click."""
-    command = importlib.import_module("asgard.cli.main").main
+    command = importlib.import_module("asgard.cli.main").asgard
     text = "# Commands\n\nEvery command says the same with `--help`. Those that read have `--json`.\n"
     for path, found in _commands(("asgard",), command):
         context = click.Context(found, info_name=" ".join(path))
