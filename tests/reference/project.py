@@ -29,6 +29,8 @@ def outcomes(opened: asgard.Project) -> dict[str, AsgardError | None]:
 
 def postgres(server: Server, database: str) -> dict[str, Any]:
     """The source for a database of a test server."""
-    user = {"username": server.user, "password": server.password, "ssl_mode": "disable"}
+    user: dict[str, Any] = {"username": server.user, "password": server.password, "ssl_mode": "disable"}
+    if server.ca_file:
+        user |= {"ssl_mode": "verify-full", "ssl_root_cert": server.ca_file}
     where = {"host": server.host, "port": server.port, "database": database}
     return {"type": "postgres", "connection": {**where, **user}}

@@ -1,4 +1,4 @@
-"""Golden tables of delta-kernel-rs: the lake reads what Spark wrote, and writes to it rightly or not at all."""
+"""Golden tables of delta-kernel-rs: the lake reads what Spark wrote, and writes rightly or not at all."""
 
 from __future__ import annotations
 
@@ -32,9 +32,11 @@ READABLE = (*WRITABLE, *READ_ONLY)
 
 def unpacked(reference: Path, name: str, folder: Path) -> Path:
     archive = reference / "lakehouse" / "delta-golden" / f"{name}.tar.zst"
-    with pa.CompressedInputStream(pa.OSFile(str(archive)), "zstd") as stream:
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
-            tar.extractall(folder, filter="data")
+    with (
+        pa.CompressedInputStream(pa.OSFile(str(archive)), "zstd") as stream,
+        tarfile.open(fileobj=stream, mode="r|") as tar,
+    ):
+        tar.extractall(folder, filter="data")
     return folder / name
 
 
@@ -116,7 +118,12 @@ def _load(folder: Path, golden: Path, mode: str, key: str = "") -> AsgardError |
     place.parent.mkdir(parents=True)
     (golden / "delta").rename(place)
     pq.write_table(expected(golden), folder / "rows.parquet")
-    table = {"name": golden.name, "path": "rows.parquet", "mode": mode, **({"primary_key": key} if key else {})}
+    table = {
+        "name": golden.name,
+        "path": "rows.parquet",
+        "mode": mode,
+        **({"primary_key": key} if key else {}),
+    }
     summary = project(wanted, {"type": "files", "path": str(folder)}, [table]).run(check=False)
     (outcome,) = summary.outcomes
     return outcome.error

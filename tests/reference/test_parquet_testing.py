@@ -123,7 +123,9 @@ def test_the_lake_holds_what_the_files_hold(
         expected = as_arrow_reads_it(path)
         table = opened.table(f"bronze.s.{plain(name)}", backend="arrow")
         # Names that Delta forbids have another one in the lake, and keep their own in the metadata.
-        originals = [(field.metadata or {}).get(b"asgard.name", field.name.encode()) for field in table.schema]
+        originals = [
+            (field.metadata or {}).get(b"asgard.name", field.name.encode()) for field in table.schema
+        ]
         table = table.rename_columns([original.decode() for original in originals])
         if content_hash(table) != content_hash(expected):
             wrong[name] = f"{table.schema} {expected.schema}"
