@@ -1,4 +1,4 @@
-"""One Budget hands out memory: who holds no lease does not poll, and that is the back-pressure (Promise 5)."""
+"""One Budget hands out memory: who holds no lease does not poll, which is back-pressure (Promise 5)."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class Load(Protocol):
         ...
 
     def quarantine(self, batches: Iterable[pa.RecordBatch]) -> Staged:
-        """The same into the table's quarantine twin. The batches carry `_asgard_reason` besides the columns."""
+        """The same into the quarantine twin. The batches carry `_asgard_reason` besides the columns."""
         ...
 
     def discard(self, staged: Staged) -> None:
