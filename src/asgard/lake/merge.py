@@ -19,9 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from asgard.core.budget import MEBIBYTE
 from asgard.transport import duck
 
 BATCH_ROWS = 1 << 16
+BATCH_BYTES = 8 * MEBIBYTE
+SAMPLE_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,9 @@ def rows_without(files: Sequence[str], places: Places, schema: pa.Schema) -> Ite
     for path in files:
         start = 0
         with _opened(path) as file:
-            for batch in file.iter_batches(BATCH_ROWS):
+            there = {*file.schema_arrow.names}
+            columns = [name for name in schema.names if name in there]
+            for batch in file.iter_batches(_batch_rows(file, columns), columns=columns):
                 stop = start + batch.num_rows
                 if path in places.rows and len(dropped := places.within(path, start, stop)):
                     batch = batch.filter(pc.invert(pc.is_in(pa.arange(start, stop), value_set=dropped)))
@@ -191,6 +196,14 @@ def _opened(path: str) -> Iterator[pq.ParquetFile]:
         yield file
     finally:
         file.close()
+
+
+def _batch_rows(file: pq.ParquetFile, columns: list[str]) -> int:
+    """How many rows are about `BATCH_BYTES`, judged by the first: a dictionary hides how wide they are."""
+    for sample in file.iter_batches(SAMPLE_ROWS, columns=columns):
+        row_bytes = max(sample.nbytes // max(sample.num_rows, 1), 1)
+        return int(min(max(BATCH_BYTES // row_bytes, 1), BATCH_ROWS))
+    return BATCH_ROWS
 
 
 def _in_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
@@ -197,7 +198,8 @@ class Publisher:
             raise PositionLost("the table was re-created during the load", hint="run again")
         adds = [AddAction(f.path, f.size_bytes, {}, now, True, f.stats) for f in change.adds]
         removes = [] if base.replaces else [
-            RemoveAction(f.path, True, now, f.size_bytes, {}) for f in change.removes
+            # Encoded anew by delta-rs: a path as the log has it would remove nothing, without a word.
+            RemoveAction(unquote(f.path), True, now, f.size_bytes, {}) for f in change.removes
         ]  # fmt: skip
         app = app_id(snapshot.table_id, self._request.stream, base.standing.epoch)  # 1
         reach("before_commit")

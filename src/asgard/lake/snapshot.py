@@ -167,6 +167,8 @@ class Snapshot:
             what = f"it is partitioned by {', '.join(self.partitioned_by)}"
         elif not self.is_plain:
             what = "it has deletion vectors"
+        elif any("://" in file.path for file in self.files()):
+            what = "it is a shallow clone: some of its files belong to another table"
         else:
             return
         raise DataError(

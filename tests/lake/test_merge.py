@@ -1,0 +1,181 @@
+"""Merges against a model in plain Python, over random loads, key types, file sizes and order columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake.transaction import AddAction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asgard.core.stream import Mode
+from asgard.lake.merge import KeyIndex, Keys, Places, rows_without
+from asgard.lake.parquet import Limits
+from tests.lake.ground import content, delta, load, table_in, unknown_files
+
+TINY = Limits(row_group_rows=3, file_bytes=1)
+LONG = "x" * 70
+KEYS: dict[str, tuple[pa.DataType, list[Any]]] = {
+    "int64": (pa.int64(), [*range(-3, 9), 2**63 - 1, -(2**63)]),
+    "int8": (pa.int8(), [-128, 127, 0, 1, 2, 3]),
+    "string": (pa.string(), ["", "a", "A", "é", "é", " a", LONG, LONG + "a", LONG + "\U0010ffff", "0"]),
+    "decimal": (pa.decimal128(38, 2), [Decimal(n) / 4 for n in range(-4, 6)] + [Decimal("9" * 36)]),
+    "date": (pa.date32(), [date(1, 1, 1), date(9999, 12, 31), *(date(2026, 1, n) for n in range(1, 8))]),
+    "timestamp": (pa.timestamp("us", "UTC"), [-(2**62), 2**62, -1, 0, 1, 2, 3]),
+    "double": (pa.float64(), [0.5, -1.0, 1e300, float("inf"), 2.0, 3.0]),
+    "binary": (pa.binary(), [b"", b"\x00", b"\xff", b"a", b"b"]),
+    "boolean": (pa.bool_(), [True, False]),
+}
+
+
+@st.composite
+def loads(draw: st.DrawFn, choices: int) -> list[tuple[Mode, list[list[tuple[int, int, int | None]]]]]:
+    """Loads: mode, and per staged part the rows (which key, second key, order)."""
+    row = st.tuples(st.integers(0, choices - 1), st.integers(0, 1), st.none() | st.integers(0, 3))
+    part = st.lists(row, max_size=6)
+    one = st.tuples(
+        st.sampled_from([Mode.MERGE, Mode.MERGE, Mode.APPEND, Mode.REPLACE]), st.lists(part, max_size=3)
+    )
+    return draw(st.lists(one, min_size=1, max_size=4))
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_merges_come_to_what_the_model_says(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
+) -> None:
+    type_, values = KEYS[kind]
+    ordered = data.draw(st.booleans(), "ordered")
+    lake = tmp_path_factory.mktemp("lake")
+    table, model, counter = table_in(lake, TINY), dict[Any, Any](), 0
+    schema = pa.schema([("k", type_), ("j", pa.int32()), ("o", pa.int64()), ("n", pa.int64())])
+    for mode, parts in data.draw(loads(len(values)), "loads"):
+        batches = []
+        for part in parts or [[]]:
+            numbers = range(counter, counter + len(part))
+            counter += len(part)
+            columns = [
+                pa.array([values[k] for k, _, _ in part], type_),
+                pa.array([j for _, j, _ in part], pa.int32()),
+                pa.array([o for _, _, o in part], pa.int64()),
+                pa.array(numbers, pa.int64()),
+            ]
+            batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+        unique = mode is Mode.REPLACE
+        load(
+            table,
+            mode,
+            batches,
+            "t",
+            keys=() if unique else ("k", "j"),
+            keep_existing=mode is Mode.APPEND,
+            order_by="o" if ordered and not unique else "",
+        )
+        model = outcome(model, mode, batches, ordered)
+    ours = table.scan(["n"]).read_all()
+    assert sorted(ours.column(0).to_pylist()) == sorted(numbers_of(model))
+    assert unknown_files(lake) == set()
+    theirs = pa.RecordBatchReader.from_stream(delta(lake).scan(columns=["n"])).read_all()
+    assert sorted(theirs.column(0).to_pylist()) == sorted(numbers_of(model))
+
+
+Model = dict[Any, Any]
+
+
+def outcome(model: Model, mode: Mode, batches: Sequence[pa.RecordBatch], ordered: bool) -> Model:
+    """The table after a load: key to (order, number); under REPLACE all rows, told apart by number."""
+    found: Model = {}
+    for batch in batches:
+        for k, j, order, number in zip(*(_raw(column) for column in batch.columns), strict=True):
+            key = (k, j) if mode is not Mode.REPLACE else (k, j, number)
+            rank = -1 if order is None else order
+            if ordered and mode is not Mode.REPLACE and key in found and found[key][0] > rank:
+                continue
+            found[key] = (rank, number)
+    if mode is Mode.REPLACE:
+        return found
+    keys = {key[:2] for key in found}
+    if mode is Mode.APPEND:
+        there = {key[:2] for key in model}
+        return {**model, **{key: row for key, row in found.items() if key not in there}}
+    return {**{key: row for key, row in model.items() if key[:2] not in keys}, **found}
+
+
+def _raw(column: pa.Array) -> list[Any]:
+    return (column.view(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist()
+
+
+def numbers_of(model: Model) -> list[int]:
+    return [number for _, number in model.values()]
+
+
+def test_only_files_between_the_bounds_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, looked = table_in(tmp_path, Limits(row_group_rows=10, file_bytes=1)), []
+    numbers = pa.record_batch({"id": pa.array(range(100)), "v": pa.array(["x"] * 100)})
+    load(table, Mode.MERGE, numbers, "1", keys=("id",), keys_unique=True)
+    matched = KeyIndex.matched
+    monkeypatch.setattr(
+        KeyIndex, "matched", lambda self, files: looked.append(len(files)) or matched(self, files)
+    )
+    load(table, Mode.MERGE, pa.record_batch({"id": pa.array([55, 61]), "v": ["y", "y"]}), "2", keys=("id",))
+    assert looked == [2]
+    assert [row for row in content(table) if row[1] == "y"] == [(55, "y"), (61, "y")]
+
+
+def test_files_that_other_writers_made_are_merged_with(tmp_path: Path) -> None:
+    """INT96 timestamps, large strings, no figures in the log, a name that the log has to encode."""
+    table = table_in(tmp_path)
+    schema = pa.schema([("id", pa.int64()), ("v", pa.string()), ("at", pa.timestamp("us", "UTC"))])
+    at = pa.array([1_700_000_000_123_456] * 3).cast(pa.timestamp("us", "UTC"))
+    ours = pa.RecordBatch.from_arrays([pa.array([1, 2, 3]), pa.array(["a", "b", "c"]), at], schema=schema)
+    load(table, Mode.MERGE, ours, "1", keys=("id",))
+    folder = Path(table.mount().files[0]).parent
+    theirs = pa.table(
+        [pa.array([4, 5, 6]), pa.array(["d", "e", "f"], pa.large_string()), at], names=schema.names
+    )
+    (folder / "a b%").mkdir()
+    pq.write_table(theirs, folder / "a b%" / "x.parquet", use_deprecated_int96_timestamps=True)
+    handle = delta(tmp_path)
+    size_bytes = (folder / "a b%" / "x.parquet").stat().st_size
+    action = AddAction("a b%/x.parquet", size_bytes, {}, 0, True, '{"numRecords":3}')
+    handle.create_write_transaction([action], "append", handle.schema())
+    assert len(content(table)) == 6
+    changed = pa.RecordBatch.from_arrays([pa.array([2, 5]), pa.array(["B", "E"]), at[:2]], schema=schema)
+    commit = load(table, Mode.MERGE, changed, "2", keys=("id",))
+    assert [row[:2] for row in content(table)] == list(zip(range(1, 7), "aBcdEf", strict=True))
+    assert {row[2] for row in content(table)} == set(at.to_pylist())
+    assert (commit.rows_added, commit.rows_removed, commit.total_rows) == (2, 2, 6)
+    load(table, Mode.REPLACE, changed, "3")
+    assert len(content(table)) == 2
+
+
+def test_rows_are_left_out_by_their_places(tmp_path: Path) -> None:
+    paths = []
+    for start in (0, 100):
+        paths.append(str(tmp_path / f"{start}.parquet"))
+        pq.write_table(pa.table({"n": pa.array(range(start, start + 100))}), paths[-1], row_group_size=30)
+    places = Places({paths[1]: pa.array([0, 29, 30, 99])})
+    places = places | Places({paths[1]: pa.array([30, 31]), paths[0]: pa.array([5])})
+    schema = pa.schema([("n", pa.int64()), ("new", pa.string())])
+    found = pa.Table.from_batches(rows_without(paths, places, schema), schema)
+    gone = {5, 100, 129, 130, 131, 199}
+    assert found.column("n").to_pylist() == [n for n in range(200) if n not in gone]
+    assert found.column("new").null_count == len(found)
+    assert places.count == 6
+
+
+def test_keys_larger_than_the_memory_are_spilled(tmp_path: Path) -> None:
+    many = 500_000
+    keys = pa.array([f"{n * 7919 % many:040d}" for n in range(many)])
+    path = str(tmp_path / "staged.parquet")
+    pq.write_table(pa.table({"k": keys}), path)
+    with KeyIndex([path, path], Keys(("k",)), memory_bytes=32 << 20) as index:
+        assert index.repeated().count == many
