@@ -20,7 +20,9 @@ from asgard.transport.json_records import RecordProofs, typed_records
 from asgard.transport.parquet import parquet_schema, read_parquet, row_groups
 from asgard.transport.spreadsheet import Layout, read_sheet, sheet_schema
 
-JSON_PIECE_BYTES = 1 << 20
+MOST_PIECE_BYTES = 1 << 20
+LEAST_PIECE_BYTES = 1 << 16
+"""How much JSON text is parsed at once; as Python's values it is five to ten times as large."""
 SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".json": "json", ".geojson": "json", ".jsonl": "jsonl",
     ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet", ".xlsx": "excel", ".xlsm": "excel",
@@ -188,13 +190,15 @@ def _delimited(delimiter: str) -> Format:
 
 
 def _json(*, lines: bool) -> Format:
-    def pieces(file: FoundFile, options: Options, cancel: Cancel) -> Iterator[json_text.Records]:
+    def pieces(
+        file: FoundFile, options: Options, cancel: Cancel, piece_bytes: int = MOST_PIECE_BYTES
+    ) -> Iterator[json_text.Records]:
         with opened(file) as stream:
             text = wrapped(stream, options.encoding)
             if lines:
-                found = json_text.lines(text, file.name, JSON_PIECE_BYTES)
+                found = json_text.lines(text, file.name, piece_bytes)
             else:
-                found = json_text.records(text, file.name, options.records, JSON_PIECE_BYTES)
+                found = json_text.records(text, file.name, options.records, piece_bytes)
             for piece in found:
                 cancel.check()
                 yield piece
@@ -214,7 +218,8 @@ def _json(*, lines: bool) -> Format:
         return proofs.schema
 
     def rows(part: Part, options: Options, schema: pa.Schema, wanted: Reading) -> Iterator[pa.RecordBatch]:
-        for piece in pieces(part.file, options, wanted.cancel):
+        piece_bytes = max(min(wanted.batch_bytes // 2, MOST_PIECE_BYTES), LEAST_PIECE_BYTES)
+        for piece in pieces(part.file, options, wanted.cancel, piece_bytes):
             yield typed_records(piece, schema, part.file.name, options.dropped)
 
     return Format(schema, sketch, rows)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -55,13 +56,14 @@ def discovered(path: str, format: str | None) -> Iterator[FileSet]:
     format below it is one. Workbooks have a table for each sheet."""
     start = existing_folder(path)
     if start.is_file():
-        yield from _tables_of(find_files(start.parent, start.name), format, start.name)
+        for file in find_files(start.parent, start.name):
+            yield from _tables_of(file, format, _stem(file))
         return
     files = [file for file in find_files(start) if _format_of(file, format)]
     alone = [file for file in files if not file.member and "/" not in file.name]
     stems = [_stem(file) for file in alone]
     for file, stem in zip(alone, stems, strict=True):
-        yield from _tables_of([file], format, stem if stems.count(stem) == 1 else file.plain_name)
+        yield from _tables_of(file, format, stem if stems.count(stem) == 1 else file.plain_name)
     together = [file for file in files if file.member or "/" in file.name]
     for _, inside in groupby(together, key=_container):
         members = tuple(inside)
@@ -76,16 +78,17 @@ def _container(file: FoundFile) -> str:
     return top if folders else Path(top).stem
 
 
-def _tables_of(files: Sequence[FoundFile], format: str | None, name: str) -> Iterator[FileSet]:
-    for file in files:
-        written = _format_of(file, format)
-        own = name if len(files) == 1 else _stem(file)
-        sheets = sheet_names(file) if written == "excel" else []
-        if len(sheets) > 1:
-            for sheet in sheets:
-                yield FileSet(sheet, (file,), "excel", namespace=_stem(file), sheet=sheet)
-        elif written:
-            yield FileSet(own.removesuffix(file.suffix) or own, (file,), written)
+def _tables_of(file: FoundFile, format: str | None, name: str) -> Iterator[FileSet]:
+    written = _format_of(file, format)
+    sheets: list[str] = []
+    if written == "excel":
+        with suppress(DataError):  # it is listed all the same: what is wrong is told when it is loaded
+            sheets = sheet_names(file)
+    if len(sheets) > 1:
+        for sheet in sheets:
+            yield FileSet(sheet, (file,), "excel", namespace=name, sheet=sheet)
+    elif written:
+        yield FileSet(name, (file,), written)
 
 
 def _stem(file: FoundFile) -> str:
@@ -147,7 +150,8 @@ def _matching(root: Path, name: str, pattern: str, format: str | None) -> FileSe
             hint="make the pattern narrower, or give the table a format",
             where={"stream": name},
         )
-    several = folder or any(sign in pattern for sign in "*?[") or len(known) > 1
+    asked_for_several = any(sign in pattern for sign in "*?[") and not (root / pattern).is_file()
+    several = folder or asked_for_several or len(known) > 1
     return FileSet(name, tuple(known), _format_of(known[0], format) or "", several=several)
 
 

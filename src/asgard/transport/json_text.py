@@ -126,9 +126,9 @@ def records(stream: Any, name: str, path: str | None, piece_bytes: int) -> Itera
     read = 0
     for record in _records(text, path):
         piece.append(record)
-        if text.consumed - read >= piece_bytes:
+        if text.passed - read >= piece_bytes:
             yield piece
-            piece, read = [], text.consumed
+            piece, read = [], text.passed
     if piece:
         yield piece
 
@@ -236,12 +236,17 @@ class _Text:
 
     def __init__(self, stream: Any, name: str, piece_bytes: int) -> None:
         self.name = name
-        self.consumed = 0  # characters before the text that is held
         self._stream = stream
         self._piece_bytes = piece_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._held, self._at, self._ended = "", 0, False
+        self._before = 0  # characters before the held ones
         self._line, self._column = 1, 1  # of the first held character
+
+    @property
+    def passed(self) -> int:
+        """How many characters were read over."""
+        return self._before + self._at
 
     def peek(self) -> str:
         """The next character that is no blank; empty at the end."""
@@ -293,9 +298,8 @@ class _Text:
         except UnicodeDecodeError as error:
             raise self._broken(str(error), len(self._held)) from error
         self._ended = not block
-        passed = self._held[: self._at]
         self._line, self._column = self._place(self._at)
-        self.consumed += len(passed)
+        self._before += self._at
         self._held, self._at = self._held[self._at :] + text, 0
         return True
 

@@ -220,19 +220,28 @@ def _array(cells: list[Any], field: pa.Field, where: dict[str, str]) -> pa.Array
     kinds = {_kind(cell) for cell in cells if cell is not None}
     if pa.types.is_string(wanted):
         return pa.array([_text(cell) for cell in cells], wanted)
-    if kinds <= {int, float} and (pa.types.is_integer(wanted) or pa.types.is_floating(wanted)):
-        plain = [int(c) if c is not None and _kind(c) is int else c for c in cells]
-        try:
-            return pa.array(plain, wanted)
-        except (pa.ArrowInvalid, OverflowError) as error:
-            raise misfit(max((c for c in plain if c is not None), key=abs), wanted, where) from error
+    if kinds == {int} and pa.types.is_integer(wanted):
+        return _numbers([None if cell is None else int(cell) for cell in cells], wanted, where)
+    if kinds <= {int, float} and pa.types.is_floating(wanted):
+        return _numbers(cells, wanted, where)
+    if pa.types.is_timestamp(wanted) and kinds <= {datetime.date, datetime.datetime}:
+        return pa.array([_midnight(cell) if type(cell) is datetime.date else cell for cell in cells], wanted)
     if not kinds or _TYPES.get(frozenset(kinds)) == wanted:
         return pa.array(cells, wanted)
-    if kinds == {datetime.date} and pa.types.is_timestamp(wanted):
-        return pa.array(cells, pa.date32()).cast(wanted)
-    if kinds <= {str, int, float}:
+    if kinds <= {str, int, float} and not pa.types.is_boolean(wanted):
         return convert_texts(pa.array([_text(cell) for cell in cells], pa.string()), wanted, where)
     raise misfit(next(cell for cell in cells if cell is not None), wanted, where)
+
+
+def _numbers(numbers: list[Any], wanted: pa.DataType, where: dict[str, str]) -> pa.Array:
+    try:
+        return pa.array(numbers, wanted)
+    except (pa.ArrowInvalid, OverflowError) as error:
+        raise misfit(max((n for n in numbers if n is not None), key=abs), wanted, where) from error
+
+
+def _midnight(day: datetime.date) -> datetime.datetime:
+    return datetime.datetime.combine(day, datetime.time())
 
 
 def _text(cell: Any) -> str | None:
