@@ -289,7 +289,11 @@ class PostgresSource(Source):
             columns = connection.columns(f"SELECT * FROM {_subselect(query or '')} LIMIT 0")
             attributes = [Attribute(*column) for column in columns]
         if not attributes:
-            raise QueryError(f"{name} has no columns: there is nothing to read", where={"stream": name})
+            raise QueryError(
+                f"{name} has no columns: there is nothing to read",
+                hint="exclude it, or add a column",
+                where={"stream": name},
+            )
         names = [attribute.name for attribute in attributes]
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise QueryError(

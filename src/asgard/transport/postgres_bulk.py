@@ -22,7 +22,7 @@ from asgard.core.budget import MEBIBYTE
 from asgard.core.errors import AsgardError, Cancelled, DataError, Unreachable
 from asgard.core.secret import reveal
 from asgard.transport import duck
-from asgard.transport.postgres import Connection, Server, session_settings
+from asgard.transport.postgres import Connection, Server, explained, session_settings
 
 VECTOR_ROWS = 2048
 MEMORY_BYTES = 256 * MEBIBYTE
@@ -45,6 +45,15 @@ def _instance() -> duck.Connection:
             _instances[pid].execute("SET GLOBAL pg_pool_max_connections = 1")
         return _instances[pid]
 
+
+_CODES = {
+    "lock timeout": "55P03",
+    "read-only transaction": "25006",
+    "permission denied": "42501",
+    "canceling statement": "57014",
+    "conflict with recovery": "40001",
+}
+"""The codes that matter, by the words of the server: DuckDB passes on its text alone."""
 
 Explain = Callable[[str], AsgardError | None]
 """Reads the server's text for the caller's own meaning."""
@@ -120,17 +129,17 @@ class BulkReader:
         message = _server_message(text)
         if known := explain(text):
             return known
-        if "lock timeout" in message:
-            hint = "somebody is changing the table: try again when they are done"
-            return Unreachable(message, hint=hint)
         if not self._alive():
             return _unreachable(self._server, text)
+        for words, sqlstate in _CODES.items():
+            if words in message:
+                return explained(self._server, sqlstate, message)
         return DataError(message, hint="the server failed on a value; columns: {name: text} avoids casts")
 
     def _alive(self) -> bool:
         """Whether the connection still stands: a proof that needs no understanding of the text."""
         try:
-            self._command("ROLLBACK")
+            self._duck.execute("ROLLBACK")
         except (duck.Error, OSError):
             return False
         return True
