@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from asgard.core.errors import Conflict, DataError
 from asgard.core.table import DataFile, Mount, Staged
-from asgard.lake.base import Base, Columns
+from asgard.lake.pinned import Base, Columns
 from asgard.lake.snapshot import LakeFile
 
 

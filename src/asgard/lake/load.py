@@ -21,12 +21,12 @@ from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, Evolution, LoadRequest, Prepared, Staged
 from asgard.core.types import canonical_batch
-from asgard.lake.base import Base
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change
 from asgard.lake.disk import make_folder, translated
 from asgard.lake.leftovers import Ticket, announce, committed_files, delete_uncommitted, sweep
 from asgard.lake.parquet import Limits, ParquetFiles
+from asgard.lake.pinned import Base
 from asgard.lake.prepare import Preparation
 from asgard.lake.publish import Publisher, SetAside
 from asgard.lake.quarantine import REASON, Quarantine

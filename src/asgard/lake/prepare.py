@@ -16,9 +16,9 @@ import pyarrow as pa
 from asgard.core.errors import DataError
 from asgard.core.stream import Mode
 from asgard.core.table import DataFile, LoadRequest, Staged
-from asgard.lake.base import Base, Columns
 from asgard.lake.change import Change, check_file
 from asgard.lake.merge import KeyIndex, Keys, Places, rows_without
+from asgard.lake.pinned import Base, Columns
 from asgard.lake.snapshot import LakeFile
 
 Write = Callable[[pa.Schema, Iterator[pa.RecordBatch]], Staged]

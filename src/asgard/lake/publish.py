@@ -20,12 +20,12 @@ from asgard.core.errors import AsgardError, Conflict, PositionLost
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, LoadRequest, Staged
-from asgard.lake.base import Base
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
 from asgard.lake.commits import MARK, checkpoint, entry, sync_log
 from asgard.lake.disk import translated
 from asgard.lake.ledger import Ledger, Standing, app_id
+from asgard.lake.pinned import Base
 from asgard.lake.positions import Record, next_number
 from asgard.lake.prepare import Preparation
 from asgard.lake.quarantine import Quarantine
