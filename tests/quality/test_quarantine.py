@@ -79,7 +79,7 @@ def test_every_kind_sets_rows_aside(
 def test_kind_list_is_whole() -> None:
     """A kind that is added must say here what it sets aside."""
     kinds = {option["required"][0] for option in CheckSpec.model_json_schema()["oneOf"]}
-    (mark,) = test_every_kind_sets_rows_aside.pytestmark  # type: ignore[attr-defined]
+    (mark,) = test_every_kind_sets_rows_aside.pytestmark
     assert {next(iter(case[0])) for case in mark.args[1]} == kinds
 
 

@@ -116,7 +116,7 @@ def test_names_say_what_is_asked(spec: dict[str, Any], names: list[str]) -> None
 
 
 def test_names_are_unique_in_a_table() -> None:
-    specs = [
+    specs: list[dict[str, Any]] = [
         {"between": {"column": "a", "min": 0}},
         {"between": {"column": "a", "max": 9}},
         {"not_null": "a"},

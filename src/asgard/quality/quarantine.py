@@ -31,6 +31,9 @@ REASON = "_asgard_reason"
 class Parted:
     """The rows of a load in two streams, to be read one after the other; each reads the load anew.
 
+    Rows keep the order in which they were staged, unless a check that looks at other rows (unique,
+    no_duplicates, referential) is among those that failed.
+
     Attributes:
         schema: the load's columns; bad rows have the text column `_asgard_reason` behind them.
         reasons: SQL of the load's rows with the reason, empty for good rows.
@@ -50,11 +53,11 @@ class Parted:
         return f"SELECT * FROM ({self.reasons}) WHERE {REASON} <> ''"
 
     def good(self) -> Iterator[pa.RecordBatch]:
-        """The rows that stay, in the load's schema and in no order."""
+        """The rows that stay, in the load's schema."""
         return self._batches(self.good_sql(), self.schema)
 
     def bad(self) -> Iterator[pa.RecordBatch]:
-        """The rows that are set aside, in the load's schema and `_asgard_reason`, in no order."""
+        """The rows that are set aside, in the load's schema and `_asgard_reason`."""
         return self._batches(self.bad_sql(), self.schema.append(pa.field(REASON, pa.string())))
 
     def _batches(self, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
