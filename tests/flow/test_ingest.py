@@ -213,6 +213,17 @@ def test_bad_rows_are_set_aside_with_their_reason(road: Road) -> None:
     assert checked.data["results"][0]["failed_rows"] == 2
 
 
+def test_a_replace_replaces_what_was_set_aside_too(road: Road) -> None:
+    check = replace(POSITIVE, on_fail=OnFail.QUARANTINE)
+    for bad in (-2, -3):
+        road.ingest(Script({"a": [rows((1, "good", 1), (2, "bad", bad))]}), checks=(check,))
+    aside = road.table.quarantined()
+    assert aside is not None
+    with DuckDBEngine(64 * MEBIBYTE) as engine:
+        engine.attach("aside", aside)
+        assert engine.query("SELECT n FROM aside").read_all().to_pylist() == [{"n": -3}]
+
+
 def test_a_merge_is_checked_as_the_table_would_be(road: Road) -> None:
     unique = Check("unique", ("v",), name="v is unique")
     road.ingest(Script({"a": [rows((1, "x", 1))]}, token="t1"), Mode.MERGE, keys=("id",), checks=(unique,))

@@ -107,8 +107,8 @@ class Publisher:
                 if landed is None:
                     change = self._again(change, error, attempt)
                     continue
-                return self._finished(change, started, landed), change
-            return self._finished(change, started, change.base.version + 1), change
+                return self._finished(change, started, landed, number), change
+            return self._finished(change, started, change.base.version + 1, number), change
         raise Conflict(f"other writers were faster {MOST_ATTEMPTS} times", hint="run again")
 
     # ---- before the commit
@@ -299,10 +299,13 @@ class Publisher:
 
     # ---- after the commit
 
-    def _finished(self, change: Change, started: Base, version: int) -> Commit:
+    def _finished(self, change: Change, started: Base, version: int, number: int) -> Commit:
         for written in range(started.version + 1, version + 1):
             sync_log(self._folder, written)  # 12
         reach("log_synced")
+        if change.base.replaces and self._quarantine.exists:
+            # This load looked at every row anew: what earlier ones set aside is set aside again, or good now.
+            self._quarantine.forget(lambda stream, n: stream == self._request.stream and n < number)
         if version % CHECKPOINT_EVERY == 0:
             self._tidy(change.base.standing.number)
         return Commit(
