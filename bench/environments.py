@@ -28,17 +28,11 @@ REQUIREMENTS = {
     ),
     "ingestr": ("ingestr==1.1.76",),
     "pointblank": ("pointblank==1.1.1", "ibis-framework[duckdb]==12.0.0", "duckdb==1.5.5", "polars==2.1.0"),
-    # The wheel `sling` fetches its program when it is first called; this one holds it. For Parquet it calls
-    # DuckDB's shell with two extensions, which it would fetch, too.
-    "sling": (
-        "sling-linux-amd64==1.4.11",
-        "duckdb-cli==1.5.5",
-        "duckdb-extension-json==1.5.5",
-        "duckdb-extension-httpfs==1.5.5",
-    ),
+    # The wheel `sling` fetches its program when it is first called; this one holds it.
+    "sling": ("sling-linux-amd64==1.4.11",),
 }
 
-# Nobody is to be told that a benchmark ran, and no time is to be spent on telling.
+# Nobody is to be told that a benchmark ran, no time is to be spent on telling, and nothing is to be fetched.
 QUIET = {
     "DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "1",
@@ -46,6 +40,8 @@ QUIET = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
     "RUNTIME__LOG_LEVEL": "ERROR",
     "SLING_DISABLE_TELEMETRY": "true",
+    # It would fetch DuckDB's shell to write Parquet; with the registry's shell it lost rows without a word.
+    "SLING_DUCKDB_COMPUTE": "false",
 }
 
 

@@ -194,11 +194,9 @@ def _peers(task: Task) -> Iterator[Contender]:
         return (program, "ingest", "--yes", "--progress", "log", "--no-load-timestamp", *source, *target)
 
     def sling(env: Environment, folder: Path) -> Sequence[str]:
-        shell = env.file("lib/**/duckdb_cli/duckdb")
-        setting = ("env", f"HOME={_home_with_extensions(env)}", f"DUCKDB_PATH={shell}")
         program = str(env.file("lib/**/sling-linux-amd64"))
         streams = ("--src-stream", f"public.{table}", "--tgt-object", f"file://{folder}/out/part-0.parquet")
-        return (*setting, program, "run", "--src-conn", uri, *streams)
+        return (program, "run", "--src-conn", uri, *streams)
 
     def connectorx(env: Environment, folder: Path) -> Sequence[str]:
         return env.script("connectorx_parquet", uri, table, task.key, folder / "out")
@@ -217,7 +215,7 @@ def _peers(task: Task) -> Iterator[Contender]:
         task, "ingestr", "ingestr to parquet", "1.1.76, snappy, which it does not let one choose", ingestr
     )
     yield _of(
-        task, "sling", "sling to parquet", "1.4.11: newer ones fetch their program from elsewhere", sling
+        task, "sling", "sling to parquet", "1.4.11 (newer ones fetch their program), its own writer", sling
     )
     yield _of(
         task, "connectorx", "connectorx to parquet", f"Arrow stream, 2 partitions, {writer}", connectorx
@@ -226,17 +224,6 @@ def _peers(task: Task) -> Iterator[Contender]:
     for backend, form in (("connectorx", "parquet"), ("connectorx", "delta"), ("pyarrow", "delta")):
         note = f"sql_database, backend {backend}, 100,000 rows a chunk"
         yield _of(task, "dlt", f"dlt {backend} to {form}", note, dlt(backend, form))
-
-
-def _home_with_extensions(env: Environment) -> Path:
-    """A home where DuckDB's shell finds what it would fetch; sling cannot tell it where else to look."""
-    home = env.folder / "home"
-    for extension in env.folder.glob("lib/**/*.duckdb_extension"):
-        folder = home / ".duckdb" / "extensions" / extension.parent.name / "linux_amd64"
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / extension.name).exists():
-            (folder / extension.name).symlink_to(extension)
-    return home
 
 
 def _of(task: Task, peer: str, name: str, note: str, argv: Argv) -> Contender:
