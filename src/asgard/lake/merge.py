@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from asgard.core.budget import MEBIBYTE
 from asgard.transport import duck
 
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 14
 BATCH_BYTES = 8 * MEBIBYTE
 SAMPLE_ROWS = 256
 
@@ -180,7 +180,7 @@ def rows_without(files: Sequence[str], places: Places, schema: pa.Schema) -> Ite
         with _opened(path) as file:
             there = {*file.schema_arrow.names}
             columns = [name for name in schema.names if name in there]
-            for batch in file.iter_batches(_batch_rows(file, columns), columns=columns):
+            for batch in file.iter_batches(_batch_rows(file, columns), columns=columns, use_threads=False):
                 stop = start + batch.num_rows
                 if path in places.rows and len(dropped := places.within(path, start, stop)):
                     batch = batch.filter(pc.invert(pc.is_in(pa.arange(start, stop), value_set=dropped)))

@@ -24,8 +24,9 @@ from asgard.lake.snapshot import LakeFile
 Write = Callable[[pa.Schema, Iterator[pa.RecordBatch]], Staged]
 """Writes rows to durable files of the load; from any thread."""
 
-WRITERS = 2
-"""How many files are written anew at the same time; each holds two row groups."""
+MOST_WRITERS = 2
+WRITER_BYTES = 96 << 20
+"""What writing one file anew holds altogether (measured)."""
 
 
 class Preparation:
@@ -93,9 +94,10 @@ class Preparation:
         if not paths:
             return ()
         plain = pa.schema([column.remove_metadata() for column in schema])
-        share = -(-len(paths) // WRITERS)
+        writers = min(max(self._request.memory_bytes // WRITER_BYTES, 1), MOST_WRITERS)
+        share = -(-len(paths) // writers)
         shares = [paths[start : start + share] for start in range(0, len(paths), share)]
-        with ThreadPoolExecutor(WRITERS, "rewrite") as pool:
+        with ThreadPoolExecutor(writers, "rewrite") as pool:
             done = pool.map(lambda some: self._write(schema, rows_without(some, places, plain)), shares)
             return tuple(file for staged in done for file in staged.files)
 

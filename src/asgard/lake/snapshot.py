@@ -119,7 +119,7 @@ class Snapshot:
             inside = pc.and_(
                 pc.less_equal(least, high.cast(least.type)), pc.greater_equal(most, low.cast(most.type))
             )
-            adds = adds.filter(pc.fill_null(inside, True))
+            adds = adds.filter(pc.or_kleene(pc.is_null(inside), inside))  # what is not known may be inside
             adds = adds.sort_by(f"min.{name}")
         columns = [adds.column(name).to_pylist() for name in ("path", "size_bytes", "num_records")]
         return [LakeFile(*values) for values in zip(*columns, strict=True)]
@@ -179,7 +179,7 @@ class Snapshot:
 
 def add_actions(handle: DeltaTable) -> pa.Table:
     """One row for each data file, with its figures."""
-    # Not pa.table(...): that imports pandas where it is installed, a second for nothing.
+    # Not pa.table(...): like pa.array and pa.scalar it imports pandas where that is, a second for nothing.
     return pa.RecordBatchReader.from_stream(handle.get_add_actions(flatten=True)).read_all()
 
 
