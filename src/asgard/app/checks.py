@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from asgard.app.streams import OpenSources, checks_of, expand
+from asgard.app.streams import OpenSources, expand
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.check import Check, CheckResult
@@ -13,6 +13,7 @@ from asgard.core.stream import Mode
 from asgard.core.table import TableName
 from asgard.flow.ingest import in_lake_names, known_names
 from asgard.quality.audit import AuditContext, audit
+from asgard.quality.spec import checks_of
 
 
 def check_tables(workspace: Workspace, names: Sequence[str]) -> Iterator[tuple[str, CheckResult]]:
@@ -48,6 +49,6 @@ def _all_checks(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check, 
         for name, spec in workspace.project.sources.items():
             if any(table.checks for table in spec.tables):
                 for wanted in expand(sources, name, spec):
-                    yield wanted.table, checks_of(wanted.spec)
+                    yield wanted.table, checks_of(wanted.spec.checks)
     for model in workspace.models:
         yield model.name, model.checks

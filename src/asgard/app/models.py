@@ -19,7 +19,7 @@ from asgard.flow.building import Building, build
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
-from asgard.quality.spec import CheckSpec
+from asgard.quality.spec import CheckSpec, checks_of
 from asgard.transform.models import Model, ModelFile, ModelSpec, load_models
 from asgard.transform.order import select
 
@@ -104,4 +104,4 @@ def _read_front(file: ModelFile) -> tuple[ModelSpec, tuple[Check, ...]]:
     mistakes.raise_if_any()
     assert front is not None
     spec = ModelSpec(**{name: getattr(front, name) for name in ModelSpec.model_fields})
-    return spec, tuple(check for entry in front.checks for check in entry.checks())
+    return spec, checks_of(front.checks)

@@ -13,7 +13,6 @@ from typing import Self
 from asgard.app.project import SourceSpec, TableSpec
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
-from asgard.core.check import Check
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.names import lake_names, stream_table
 from asgard.core.source import Source
@@ -23,6 +22,7 @@ from asgard.flow.ingest import Pipeline, ingest
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
+from asgard.quality.spec import checks_of
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,4 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
         options=spec.options,
     )
     table = workspace.lake.table(wanted.table)
-    return Pipeline(source, selection, table, checks_of(spec), spec.allow_missing, anew=anew)
-
-
-def checks_of(spec: TableSpec) -> tuple[Check, ...]:
-    """The checks of a table as the core knows them."""
-    return tuple(check for entry in spec.checks for check in entry.checks())
+    return Pipeline(source, selection, table, checks_of(spec.checks), spec.allow_missing, anew=anew)

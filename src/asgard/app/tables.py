@@ -73,7 +73,7 @@ def query(workspace: Workspace, sql: str, at: int | datetime | None = None) -> I
         QueryError: the statement is wrong, or is no single SELECT.
         ConfigError: a table does not exist, or `at` is a version and there are several tables.
     """
-    names = tables_of(sql)
+    names = tables_of(sql, known=tuple(workspace.lake.tables()))
     if isinstance(at, int) and len(names) > 1:
         raise ConfigError(
             "a version is of one table, the query reads several", hint="give an instant instead"

@@ -108,7 +108,7 @@ def _build(
         staged = load.stage(_batches(rows, landing, tally, setting))
         tally.split_done(setting)
         previous = building.table.mount().rows if building.table.exists() else None
-        standard = Standard(building.checks, building.mode, previous)
+        standard = Standard(building.checks, building.mode, previous, building.table.name)
         commit, verdict = land(load, [staged], position.finished(building.token), standard, setting)
     outcome.commits.append(commit)
     outcome.checks = list(verdict.results)

@@ -109,7 +109,7 @@ def _tell_evolution(load: Load, setting: Setting, outcome: Outcome) -> None:
 def _standard(pipeline: Pipeline, landing: Landing) -> Standard:
     checks = tuple(in_lake_names(check, landing.names) for check in pipeline.checks)
     previous = pipeline.table.mount().rows if checks and pipeline.table.exists() else None
-    return Standard(checks, pipeline.selection.mode, previous)
+    return Standard(checks, pipeline.selection.mode, previous, pipeline.table.name)
 
 
 def _parcels(

@@ -16,7 +16,7 @@ from asgard.core.errors import ValidationError
 from asgard.core.events import Kind
 from asgard.core.position import Position
 from asgard.core.stream import Mode
-from asgard.core.table import Commit, Load, Prepared, Staged
+from asgard.core.table import Commit, Load, Prepared, Staged, TableName
 from asgard.flow.setting import Setting
 from asgard.quality.audit import AuditContext, audit
 from asgard.quality.quarantine import split_rows
@@ -30,11 +30,13 @@ class Standard:
         checks: in lake names.
         mode: the load's mode: after a replace the new rows are the whole table.
         previous_rows: rows of the last good version; None for a first load or when unknown.
+        table: the table that is loaded, for checks that refer to itself.
     """
 
     checks: tuple[Check, ...]
     mode: Mode
     previous_rows: int | None = None
+    table: TableName | None = None
 
 
 def land(
@@ -65,6 +67,7 @@ def _examined(
         previous_rows=standard.previous_rows,
         now=setting.clock.now(),
         resolve=setting.resolve,
+        table=standard.table,
     )
     with _interruptible(setting) as engine:
         verdict = audit(engine, standard.checks, prepared.fresh(), prepared.mount, context)
