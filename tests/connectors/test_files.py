@@ -94,7 +94,7 @@ def test_a_value_at_the_end_counts_as_much_as_the_first(folder: Path) -> None:
         ("a.json", '[{"a": 1}]', {}, [{"a": 1}]),
         ("a.json", '{"d": {"r": [{"a": 1}]}, "e": [{"b": 1}]}', {"records": "d.r"}, [{"a": 1}]),
         ("a.json", '[{"a": "ä"}]'.encode("latin-1"), {"encoding": "latin-1"}, [{"a": "ä"}]),
-        ("a.jsonl", '{"a": 1}\n{"b": [1.10]}\n', {}, [{"a": 1, "b": None}, {"a": None, "b": "[1.10]"}]),
+        ("a.jsonl", '{"a": 1}\n{"b": [1.10]}\n', {}, [{"a": 1, "b": None}, {"a": None, "b": "[1.1]"}]),
         ("a.ndjson", '{"a": 1, "b": 2}\n', {"exclude_columns": ["b"]}, [{"a": 1}]),
         ("a.jsonl", '{"a": "2024-01-01"}\n', {"columns": {"a": "date"}}, [{"a": date(2024, 1, 1)}]),
     ],

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from asgard.core.errors import DataError
@@ -77,6 +77,7 @@ TEXTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(NUMBERS, st.none()), max_size=8) | st.lists(st.one_of(TEXTS, st.none()), max_size=8)
 )
@@ -103,6 +104,7 @@ def test_what_is_proved_can_be_written_back(texts: list[str | None]) -> None:
             assert value == datetime.fromisoformat(text)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(TEXTS, st.none()), max_size=8), st.randoms(use_true_random=False), st.integers(1, 8)
 )

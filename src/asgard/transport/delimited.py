@@ -31,7 +31,7 @@ END = "\x1fasgard: end of file\x1f"
 PEEK_BYTES = 1 << 16
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 LEAST_BLOCK_BYTES = 1 << 16
-BLOCK_BYTES = (2 * MEBIBYTE, 32 * MEBIBYTE, 512 * MEBIBYTE)
+BLOCK_BYTES = (MEBIBYTE, 32 * MEBIBYTE, 512 * MEBIBYTE)
 """How much is parsed at once; the larger ones only for files with rows that do not fit."""
 
 

@@ -30,7 +30,7 @@ from asgard.transport.text_proof import NumberProof, convert_texts, misfit
 ONLY = "value"
 MOST_EXPONENT = 400
 """Beyond any double: digits are not written out for it, as 1e999999999 would have a gigabyte of them."""
-_NUMBERS = {int, Decimal}
+_NUMBERS = {int, float, Decimal}
 
 
 def _objects(records: Records) -> Sequence[dict[str, Any]]:
@@ -150,6 +150,8 @@ def _array(values: list[Any], column: pa.Field, name: str) -> pa.Array:
 def _native_array(values: list[Any], kinds: set[type], column: pa.Field, where: dict[str, str]) -> pa.Array:
     accepted = _accepted(column.type)
     try:
+        if kinds == {bool} == accepted or (kinds == {int} and pa.types.is_integer(column.type)):
+            return pa.array(values, column.type)
         if kinds <= accepted:
             return pa.array([None if v is None else _native(v, column.type) for v in values], column.type)
     except (pa.ArrowInvalid, OverflowError, ValueError):
@@ -175,6 +177,8 @@ def _accepted(type: pa.DataType) -> set[Any]:
 def _native(value: Any, type: pa.DataType) -> Any:
     if pa.types.is_floating(type):
         return float(value)
+    if isinstance(value, float):
+        value = Decimal(repr(value))
     if isinstance(value, Decimal):
         if value.adjusted() > MOST_EXPONENT or int(value) != value:
             raise ValueError("a fraction, or too large")
@@ -183,15 +187,18 @@ def _native(value: Any, type: pa.DataType) -> Any:
 
 
 def _plain_numbers(values: Sequence[Any]) -> list[str | None]:
-    """Numbers as plain digits: `1E-7` and `0.0000001` are one number, whoever wrote it."""
-    return [
-        None
-        if value is None
-        else format(value, "f")
-        if type(value) is Decimal and abs(value.adjusted()) < MOST_EXPONENT
-        else str(value)
-        for value in values
-    ]
+    """Numbers as plain digits: `1E-7` and `0.00000010` are one number, however it was written and parsed."""
+    return [None if value is None else _digits(value) for value in values]
+
+
+def _digits(number: int | float | Decimal) -> str:
+    text = str(number)
+    if "e" in text or "E" in text:
+        exact = Decimal(text)
+        text = format(exact, "f") if abs(exact.adjusted()) < MOST_EXPONENT else text
+    if type(number) is Decimal and text.endswith("0") and "." in text and "E" not in text:
+        return text.rstrip("0").removesuffix(".")
+    return text.removesuffix(".0")
 
 
 def _as_text(value: Any) -> str | None:

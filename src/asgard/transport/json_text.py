@@ -1,7 +1,9 @@
-"""JSON in, Python values out, exactly and in pieces: numbers with a point are Decimals, integers of any size.
+"""JSON in, Python values out, exactly and in pieces: integers of any size, and every digit of other numbers.
 
-Reads JSON Lines, and documents of any length as long as one record fits into memory. Of a name that comes
-twice in one object the last value counts, as in every common parser. Leaves types to `json_records`.
+Numbers with a point become Decimals, or doubles where no digit can get lost on the way: the text of such a
+double is the number that was written. Reads JSON Lines, and documents of any length as long as one record
+fits into memory. Of a name that comes twice in one object the last value counts, as in every common parser.
+Leaves types to `json_records`.
 
 Reference: https://www.rfc-editor.org/rfc/rfc8259, https://jsonlines.org
 """
@@ -12,6 +14,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -28,19 +31,34 @@ _GOES_ON = re.compile(r"[-+.0-9eE]*")
 """What may still be part of a number, if it is the last that is held."""
 
 
+EXACT_DIGITS = 15
+"""Every decimal of so many digits comes back unchanged from a double, if it is not close to zero."""
+
+
 def _refuse_constant(word: str) -> None:
     raise ValueError(f"the word {word} is no JSON number")
 
 
 DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
+_DIGITS = bytes.maketrans(b"123456789.", b"0000000000")
+_TINY = re.compile(rb"[eE]-[0-9]{3}")
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether a parser that makes doubles gives every number of the text back: none has more digits than
+    every double carries, none is close to zero. Long digits in strings count too: that only costs time."""
+    return b"0" * (EXACT_DIGITS + 1) not in text.translate(_DIGITS) and not _TINY.search(text)
 
 
 def parse(text: bytes | str, name: str) -> Any:
-    """One document.
+    """One document. Numbers with a point are doubles where the whole document `is_plain`, else Decimals.
 
     Raises:
         DataError: it is no JSON; with line and column.
     """
+    if isinstance(text, bytes) and is_plain(text):
+        with suppress(orjson.JSONDecodeError):  # the slower parser knows more words for what is wrong
+            return orjson.loads(text)
     try:
         plain = text if isinstance(text, str) else text.decode("utf-8-sig")
         return DECODER.decode(plain)
@@ -51,7 +69,11 @@ def parse(text: bytes | str, name: str) -> Any:
 
 
 def dumps(value: Any) -> str:
-    """The value as compact JSON text: numbers as they were written, names in their order."""
+    """The value as compact JSON text, names in their order.
+
+    Numbers of up to 15 digits are in their shortest form, which is the same number; longer ones stand as they
+    were written. So the text does not depend on the parser.
+    """
     try:
         return orjson.dumps(value, default=_as_written).decode()
     except TypeError:  # integers beyond 64 bits, lone surrogates
@@ -60,7 +82,7 @@ def dumps(value: Any) -> str:
 
 def _as_written(value: Any) -> Any:
     if isinstance(value, Decimal):
-        return orjson.Fragment(str(value))
+        return float(value) if _is_short(value) else orjson.Fragment(str(value))
     raise TypeError(type(value).__name__)
 
 
@@ -69,7 +91,11 @@ def _dumps_slowly(value: Any) -> str:
         return "{" + ",".join(f"{json.dumps(k)}:{_dumps_slowly(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_dumps_slowly, value)) + "]"
-    return str(value) if isinstance(value, Decimal) else json.dumps(value)
+    return dumps(value) if isinstance(value, Decimal) else json.dumps(value)
+
+
+def _is_short(number: Decimal) -> bool:
+    return len(number.as_tuple().digits) <= EXACT_DIGITS and -290 < number.adjusted() < 290
 
 
 def lines(stream: Any, name: str, piece_bytes: int) -> Iterator[Records]:
@@ -93,16 +119,19 @@ def lines(stream: Any, name: str, piece_bytes: int) -> Iterator[Records]:
 
 
 def _values(texts: Sequence[bytes], name: str, before: int) -> Records:
-    decode = DECODER.decode
+    plain = is_plain(b"\n".join(texts))
     values = []
     for number, text in enumerate(texts, before + 1):
-        try:
-            line = text.decode()
-            if number == 1:
-                line = line.removeprefix("\ufeff")
-            if not line or line.isspace():
+        if plain:
+            try:
+                values.append(orjson.loads(text))
                 continue
-            values.append(decode(line))
+            except orjson.JSONDecodeError:
+                pass  # the slower parser knows more words for what is wrong
+        try:
+            line = text.decode("utf-8-sig" if number == 1 else "utf-8")
+            if line and not line.isspace():
+                values.append(DECODER.decode(line))
         except json.JSONDecodeError as error:
             raise broken(name, error.msg, number, error.colno) from error
         except ValueError as error:
