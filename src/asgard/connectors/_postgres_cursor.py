@@ -52,11 +52,13 @@ class Mark:
         system: of the snapshot.
         oid: of the table; 0 for a query.
         cursor, type: the cursor's column and type.
-        bound: the cursor's highest finite value, as the server writes it; None when there was none.
+        bound: the cursor's highest finite value, as the server writes it; None when there was none, or when
+            it was not looked for.
         xmin: of the snapshot; None where rows do not tell their transaction.
         files: oid of each storage (the table, its partitions) to its file number, which changes when the
             table is written anew.
         pages: oid of each storage to the first pages of its splits, while a first load may be resumed.
+        left_above: rows above the bound were left for later (`until`).
     """
 
     system: str
@@ -67,6 +69,7 @@ class Mark:
     xmin: int | None
     files: Mapping[str, int] = field(default_factory=dict)
     pages: Mapping[str, list[int]] | None = None
+    left_above: bool = False
 
     def token(self) -> Token:
         """The mark as text."""
@@ -190,12 +193,16 @@ class CursorColumn:
 
 
 def keyed_condition(cursor: CursorColumn, mark: Mark, lag: float) -> str:
-    """Which rows a stream with a key reads again: too many is fine, the key tells them apart."""
+    """Which rows a stream with a key reads: too many is fine, the key tells them apart.
+
+    Transactions alone tell what is new. The cursor is asked too where they may not: where the server cannot be
+    told from another one, and where rows were left for later.
+    """
     parts = []
-    if mark.bound is not None:
-        parts.append(f"{cursor.sql} >= {cursor.less(mark.bound, lag)}")
     if mark.xmin is not None:
         parts.append(since_transaction(mark.xmin))
+    if mark.bound is not None and (mark.xmin is None or mark.left_above or not mark.system):
+        parts.append(f"{cursor.sql} >= {cursor.less(mark.bound, lag)}")
     return "(" + " OR ".join(parts) + ")" if parts else "true"
 
 

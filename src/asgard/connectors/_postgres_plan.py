@@ -16,6 +16,7 @@ from typing import Any
 from asgard.connectors._postgres_catalog import Relation
 from asgard.connectors._postgres_cursor import (
     RESYNC,
+    XID_MODULUS,
     CursorColumn,
     Guard,
     Mark,
@@ -185,7 +186,8 @@ class Planner:
         since = Mark.read(position.token) if position is not None and position.token is not None else None
         if since is not None:
             trusted(since, now, self._snapshot)
-        now = replace(now, bound=self._bound(wish, cursor, until))
+        if until or not guarded or self._bound_is_worth_it(wish):
+            now = replace(now, bound=self._bound(wish, cursor, until), left_above=bool(until))
         if whole or wish.selection.primary_key:
             self._keyed(out, wish, pieces, since, now, until)
         elif guarded:
@@ -231,6 +233,8 @@ class Planner:
             self._split(out, wish, [(piece, upper) for piece in pieces], now)
         else:
             lag = 0.0 if wish.guard == "off" else wish.selection.cursor_lag
+            if now.xmin is None:
+                since = replace(since, xmin=None)
             changed = keyed_condition(cursor, since, lag)
             conditions = []
             for piece in pieces:
@@ -284,6 +288,13 @@ class Planner:
             )
         self._split(out, wish, [(piece, bounded_condition(cursor, since, upper)) for piece in pieces])
         out.token = replace(now, bound=upper or before).token()
+
+    def _bound_is_worth_it(self, wish: Wish) -> bool:
+        """Whether to look for the bound although transactions tell what is new: where that costs nothing, and
+        where they may not tell all."""
+        indexed = wish.relation is not None and wish.selection.cursor in wish.relation.leading
+        wrapped = self._snapshot.xmin >= XID_MODULUS and not wish.selection.primary_key
+        return indexed or wrapped or not self._snapshot.system
 
     def _bound(self, wish: Wish, cursor: CursorColumn, until: str | None) -> str | None:
         """The cursor's highest finite value in the snapshot, as the server writes it."""

@@ -6,7 +6,7 @@ Knows the words; leaves the conversion of values to whoever reads them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated
 
 import pyarrow as pa
@@ -83,6 +83,19 @@ def refuse_unknown(wanted: Iterable[str], known: Iterable[str], where: str) -> N
         raise QueryError(
             f"{where} has no column {', '.join(map(repr, strange))}", hint=f"its columns: {', '.join(there)}"
         )
+
+
+def unique_names(written: Sequence[str | None]) -> list[str]:
+    """Names for columns as a header has them: one without a name is `column_3`, a second `a` is `a_2`."""
+    wished = [name or f"column_{number}" for number, name in enumerate(written, 1)]
+    names: list[str] = []
+    for name in wished:
+        unique, number = name, 1
+        while unique in names or (number > 1 and unique in wished):
+            number += 1
+            unique = f"{name}_{number}"
+        names.append(unique)
+    return names
 
 
 Convert = Callable[[pa.Array], pa.Array]
