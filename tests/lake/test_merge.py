@@ -177,5 +177,5 @@ def test_keys_larger_than_the_memory_are_spilled(tmp_path: Path) -> None:
     keys = pa.array([f"{n * 7919 % many:040d}" for n in range(many)])
     path = str(tmp_path / "staged.parquet")
     pq.write_table(pa.table({"k": keys}), path)
-    with KeyIndex([path, path], Keys(("k",)), memory_bytes=32 << 20) as index:
+    with KeyIndex([path, path], Keys(("k",)), memory_bytes=64 << 20) as index:
         assert index.repeated().count == many

@@ -71,6 +71,9 @@ class Places:
         return numbers.slice(first, bisect_left(plain, stop, lo=first) - first)
 
 
+LEAST_BYTES_FOR_TWO_WORKERS = 192 << 20
+
+
 class KeyIndex:
     """The keys of staged files, for questions about them. A context manager: it holds a DuckDB.
 
@@ -85,7 +88,9 @@ class KeyIndex:
         self._keys = keys
         self._names = ", ".join(duck.identifier(name) for name in keys.columns)
         with duck.translated():
-            self._connection = duck.connect(memory_bytes=memory_bytes)
+            # Each worker of a query that sorts or groups needs a share that cannot be spilled.
+            threads = 1 if memory_bytes < LEAST_BYTES_FOR_TWO_WORKERS else 2
+            self._connection = duck.connect(memory_bytes=memory_bytes, threads=threads)
         self._connection.execute(f"CREATE VIEW staged AS SELECT * FROM {_files_sql(self._files)}")
 
     def __enter__(self) -> Self:
