@@ -149,7 +149,8 @@ def test_names_that_are_hard_to_write(shop: Shop) -> None:
     shop.execute(f"INSERT INTO {where} VALUES ({', '.join(str(i) for i in range(len(columns)))})")
     [stream] = shop.source.streams(f"{schema}.{table}")
     assert (stream.namespace, stream.name) == (schema, table)
-    selection = select(shop.source, f"{schema}.{table}", mode=Mode.MERGE, primary_key=("c0",), cursor='a"b')
+    how: dict[str, Any] = {"mode": Mode.MERGE, "primary_key": ("c0",), "cursor": 'a"b'}
+    selection = select(shop.source, f"{schema}.{table}", options=options(late_commit_guard="off"), **how)
     first = load(shop.source, selection)
     assert first.rows.schema.names == columns
     assert [float(value) for value in first.rows.to_pylist()[0].values()] == list(

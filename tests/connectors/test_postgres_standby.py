@@ -42,7 +42,18 @@ def standby(primary: Server) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind((primary.host, 0))
         port = free.getsockname()[1]
-    copy = [binaries / "pg_basebackup", "-D", folder / "data", "-R", "-X", "stream", "-c", "fast", "-d", primary.dsn()]
+    copy = [
+        binaries / "pg_basebackup",
+        "-D",
+        folder / "data",
+        "-R",
+        "-X",
+        "stream",
+        "-c",
+        "fast",
+        "-d",
+        primary.dsn(),
+    ]
     subprocess.run(copy, check=True, cwd=folder, capture_output=True, **who)
     start = [binaries / "postgres", "-D", folder / "data", "-p", str(port)]
     with (folder / "log").open("w") as log:

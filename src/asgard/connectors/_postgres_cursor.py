@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from asgard.core.errors import ConfigError, PositionLost
+from asgard.core.errors import ConfigError, PositionLost, Unreachable
 from asgard.core.position import Token
 
 FORMAT = 1
@@ -31,10 +31,12 @@ class Snapshot:
     """What the plan's transaction sees.
 
     Attributes:
-        id: under which other connections join it.
+        id: under which other connections join it; empty on a standby, where PostgreSQL 16 was seen to take
+            rows of running transactions for rolled back in a joined snapshot, and to keep that.
         xmin: every transaction with a lower number (64 bit) is over.
         xmax: no transaction with this number or a higher one is seen.
         system: the cluster's identifier and timeline; empty where the server does not tell.
+        standby: the server replays what another one does.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Snapshot:
     xmax: int
     system: str
     version: int
+    standby: bool
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def trusted(mark: Mark, now: Mark, snapshot: Snapshot) -> None:
 
     Raises:
         PositionLost: the table was re-created, the server restored or replaced, or the cursor changed.
+        Unreachable: a standby has not yet replayed what was read already.
     """
     if mark.oid != now.oid:
         raise PositionLost(
@@ -122,12 +126,11 @@ def trusted(mark: Mark, now: Mark, snapshot: Snapshot) -> None:
             f"(cluster/timeline {mark.system} is now {snapshot.system}): rows may have come or gone unseen",
             hint=f"{RESYNC}; late_commit_guard: lag goes by the cursor alone",
         )
-    if mark.xmin > snapshot.xmax:
-        raise PositionLost(
-            f"the server counts transactions to {snapshot.xmax}, the last load saw {mark.xmin}: it was "
-            "restored from an older state",
-            hint=RESYNC,
-        )
+    if mark.xmin > snapshot.xmin:
+        behind = f"the server is at transaction {snapshot.xmin}, the last load was at {mark.xmin}"
+        if snapshot.standby:
+            raise Unreachable(f"{behind}: this standby is behind", hint="wait, or read another one")
+        raise PositionLost(f"{behind}: it was restored from an older state", hint=RESYNC)
     if snapshot.xmax - mark.xmin >= XID_MODULUS // 2:
         raise PositionLost(
             f"{snapshot.xmax - mark.xmin} transactions have passed since the last load, more than the rows "
@@ -195,8 +198,8 @@ class CursorColumn:
 def keyed_condition(cursor: CursorColumn, mark: Mark, lag: float) -> str:
     """Which rows a stream with a key reads: too many is fine, the key tells them apart.
 
-    Transactions alone tell what is new. The cursor is asked too where they may not: where the server cannot be
-    told from another one, and where rows were left for later.
+    Transactions alone tell what is new. The cursor is asked too where they may not: where the server cannot
+    be told from another one, and where rows were left for later.
     """
     parts = []
     if mark.xmin is not None:

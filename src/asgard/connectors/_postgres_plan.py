@@ -123,8 +123,9 @@ def take_snapshot(connection: Connection, relations: Sequence[Relation]) -> Snap
     lockable = [relation.sql for relation in relations if relation.lockable]
     if lockable:
         connection.rows(f"LOCK TABLE {', '.join(lockable)} IN ACCESS SHARE MODE")
-    name, xmin, xmax, told = connection.row(
-        "SELECT pg_export_snapshot(), txid_snapshot_xmin(s), txid_snapshot_xmax(s), "
+    name, xmin, xmax, standby, told = connection.row(
+        "SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_export_snapshot() END, "
+        "txid_snapshot_xmin(s), txid_snapshot_xmax(s), pg_is_in_recovery(), "
         "has_function_privilege('pg_control_system()', 'EXECUTE') "
         "AND has_function_privilege('pg_control_checkpoint()', 'EXECUTE') FROM txid_current_snapshot() s"
     )
@@ -133,7 +134,7 @@ def take_snapshot(connection: Connection, relations: Sequence[Relation]) -> Snap
         [system] = connection.row(
             "SELECT system_identifier || '/' || timeline_id FROM pg_control_system(), pg_control_checkpoint()"
         )
-    return Snapshot(name, xmin, xmax, system, connection.version)
+    return Snapshot(name, xmin, xmax, system, connection.version, standby)
 
 
 class Planner:
@@ -148,7 +149,8 @@ class Planner:
     def __init__(self, connection: Connection, snapshot: Snapshot, parallel: int, batch_bytes: int) -> None:
         self._connection = connection
         self._snapshot = snapshot
-        self._parallel = max(parallel, 1)
+        # Who cannot join the snapshot has one of his own: then one reader sees it all.
+        self._parallel = max(parallel, 1) if snapshot.id else 1
         self._batch_bytes = batch_bytes
 
     def plan(self, wish: Wish, position: Position | None, until: str | None) -> StreamPlan:
@@ -160,7 +162,7 @@ class Planner:
         """
         pieces = [Piece(0, wish.source)]
         if wish.relation is not None:
-            pieces = pieces_of(self._connection, wish.relation)
+            pieces = pieces_of(self._connection, wish.relation, whole=not self._snapshot.id)
         out = StreamPlan(warnings=_warnings(wish))
         cursor = wish.cursor
         if cursor is None:
@@ -174,7 +176,7 @@ class Planner:
             type=cursor.type,
             bound=None,
             xmin=self._snapshot.xmin if guarded else None,
-            files={str(piece.oid): piece.file for piece in pieces} if guarded else {},
+            files={oid: file for piece in pieces for oid, file in piece.files.items()} if guarded else {},
         )
         whole = wish.selection.mode is Mode.REPLACE  # its bound is for a later increment
         if whole:
@@ -227,8 +229,7 @@ class Planner:
         upper = f"({cursor.sql} < {cursor.value(until)} OR {cursor.sql} IS NULL)" if until else ""
         if since is None:
             if wish.selection.mode is Mode.MERGE and now.xmin is not None and not until:
-                pages = {str(p.oid): first_pages(p, self._parallel, self._snapshot.version) for p in pieces}
-                now = replace(now, pages=pages)
+                now = replace(now, pages={str(piece.oid): self._first_pages(piece) for piece in pieces})
                 out.resumable = True
             self._split(out, wish, [(piece, upper) for piece in pieces], now)
         else:
@@ -236,12 +237,9 @@ class Planner:
             if now.xmin is None:
                 since = replace(since, xmin=None)
             changed = keyed_condition(cursor, since, lag)
-            conditions = []
-            for piece in pieces:
-                # A partition that was attached since brings rows of old transactions: all of it is new.
-                known = since.xmin is None or str(piece.oid) in since.files
-                parts = [*([changed] if known else []), *([upper] if upper else [])]
-                conditions.append((piece, " AND ".join(parts)))
+            conditions = [(piece, _or_attached(piece, since, changed, "true")) for piece in pieces]
+            if upper:
+                conditions = [(piece, f"{condition} AND {upper}") for piece, condition in conditions]
             self._split(out, wish, conditions)
         out.token = now.token()
 
@@ -258,18 +256,18 @@ class Planner:
         assert cursor is not None
         if until:
             raise ConfigError("an upper bound needs a primary_key", hint="give the table's primary_key")
-        conditions = []
-        for piece in pieces:
-            known = since is not None and str(piece.oid) in since.files
-            if since is not None and known and since.files[str(piece.oid)] != piece.file:
+        first = window_condition(cursor, None, now, 0.0)
+        if since is None:
+            self._split(out, wish, [(piece, first) for piece in pieces])
+        else:
+            if any(since.files.get(oid, file) != file for oid, file in now.files.items()):
                 raise PositionLost(
                     "the table was written anew since the last load (TRUNCATE, VACUUM FULL, CLUSTER, ALTER "
                     "TABLE): without a key it cannot be told which of its rows are new",
                     hint=f"give a primary_key, or {RESYNC}",
                 )
-            mark = since if known else None
-            conditions.append((piece, window_condition(cursor, mark, now, wish.selection.cursor_lag)))
-        self._split(out, wish, conditions)
+            window = window_condition(cursor, since, now, wish.selection.cursor_lag)
+            self._split(out, wish, [(piece, _or_attached(piece, since, window, first)) for piece in pieces])
         out.token = now.token()
 
     def _bounded(
@@ -329,11 +327,27 @@ class Planner:
                 filters = " AND ".join(reading.filters(condition))
                 spec["widths"] = f"SELECT ctid::text, {reading.width()} FROM {piece.sql} WHERE {filters}"
             known = mark.pages.get(str(piece.oid)) if mark and mark.pages else None
-            starts = known or first_pages(piece, self._parallel, self._snapshot.version)
+            starts = known or self._first_pages(piece)
             out.splits += splits_of(wish.selection.stream.id, piece, starts, spec)
         if out.splits:
             # What the server would refuse is refused now, with its code.
             self._connection.rows(f"SELECT FROM ({out.splits[0].spec['sql']}) AS probe LIMIT 0")
+
+    def _first_pages(self, piece: Piece) -> list[int]:
+        return first_pages(piece, self._parallel, self._snapshot.version) if self._snapshot.id else [0]
+
+
+def _or_attached(piece: Piece, since: Mark, known: str, attached: str) -> str:
+    """A condition for the storages that a position knows, and another for those that came since: a partition
+    that is attached brings rows of old transactions, and all of them are new."""
+    if since.xmin is None:
+        return known
+    new = [oid for oid in piece.files if oid not in since.files]
+    if len(new) < len(piece.files):
+        if not new:
+            return known
+        return f"({known} OR (tableoid = ANY ('{{{','.join(new)}}}'::oid[]) AND {attached}))"
+    return attached
 
 
 def _warnings(wish: Wish) -> list[str]:

@@ -100,11 +100,12 @@ class PostgresReader(Reader):
         connection = Connection(self._server)
         try:
             connection.rows("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            connection.rows(f"SET TRANSACTION SNAPSHOT '{spec['snapshot']}'")
+            if spec["snapshot"]:
+                connection.rows(f"SET TRANSACTION SNAPSHOT '{spec['snapshot']}'")
             connection.rows(session_settings(spec["version"]))
             rows = connection.stream(spec["widths"].replace(RANGE, pages, 1), MEASURED_ROWS)
-            for first, last in narrow_ranges(rows, lambda: self._batch_bytes):
-                yield f"ctid >= '{first}'::tid AND ctid <= '{last}'::tid"
+            for narrow in narrow_ranges(rows, lambda: self._batch_bytes):
+                yield f"{pages} AND {narrow}"
         finally:
             connection.close()
 

@@ -10,7 +10,7 @@ Reference: https://www.postgresql.org/docs/current/ddl-system-columns.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -32,8 +32,6 @@ SAMPLED_PAGES = 32
 RANGE = "/*asgard: range*/ true"
 """Stands in a split's SQL where its rows are narrowed down."""
 REFUSED = "asgard-refuses"
-
-Ctids = tuple[str, str]
 
 _PIECES = """
 WITH RECURSIVE tree (oid) AS (
@@ -58,15 +56,21 @@ class Piece:
         oid: 0 for a query.
         sql: what stands behind FROM, under the name that the user knows.
         pages: how many there are; None where rows have no place that could be asked for.
-        file: number of its storage, which changes when the table is written anew; 0 when it has none.
+        files: oid of each storage in it (several for a partitioned table that is read as a whole) to its
+            file number, which changes when it is written anew.
         has_transactions: rows tell which transaction wrote them.
     """
 
     oid: int
     sql: str
     pages: int | None = None
-    file: int = 0
+    files: Mapping[str, int] = field(default_factory=dict)
     has_transactions: bool = False
+
+    @property
+    def id(self) -> str:
+        """For ids of splits: another one when rows may have moved."""
+        return f"{self.oid}.{self.files.get(str(self.oid), 0)}"
 
 
 @dataclass(frozen=True)
@@ -134,24 +138,27 @@ class Reading:
         return pa.schema([column.field for column in self.columns])
 
 
-def pieces_of(connection: Connection, relation: Relation) -> list[Piece]:
+def pieces_of(connection: Connection, relation: Relation, whole: bool) -> list[Piece]:
     """The parts of a relation that are read by themselves.
 
     A parent in an inheritance tree stands for its own rows: its children are streams of their own. A
     partitioned table stands for its partitions; where they cannot be read without it, it is one piece.
+
+    Args:
+        whole: one piece is wanted, whatever the relation is.
     """
     if relation.kind == "v":
         return [Piece(relation.oid, relation.source)]
     rows = connection.rows(_PIECES, [relation.oid, relation.kind == "p"])
-    hidden = relation.kind == "p" and (not all(row[5] for row in rows) or relation.row_security)
-    if hidden:
-        foreign = any(row[2] == "f" for row in rows)
-        return [Piece(relation.oid, relation.source, has_transactions=not foreign)]
+    if relation.kind == "p" and (whole or relation.row_security or not all(row[5] for row in rows)):
+        files = {str(row[0]): row[4] for row in rows}
+        stored = all(row[2] in ("r", "m") for row in rows)
+        return [Piece(relation.oid, relation.source, None, files, stored)]
     pieces = []
     for oid, name, kind, pages, file, _ in rows:
         stored = kind in ("r", "m")
         source = f"ONLY {name} AS {quote(relation.name)}"
-        pieces.append(Piece(oid, source, pages if stored else None, file, stored))
+        pieces.append(Piece(oid, source, pages if stored else None, {str(oid): file}, stored))
     return pieces
 
 
@@ -170,13 +177,13 @@ def splits_of(stream: str, piece: Piece, starts: Sequence[int], spec: Mapping[st
     where they are."""
     if len(starts) == 1:
         size = None if piece.pages is None else piece.pages * BLOCK_BYTES
-        return [Split(f"{piece.oid}.{piece.file}", stream, dict(spec), size_bytes=size)]
+        return [Split(piece.id, stream, dict(spec), size_bytes=size)]
     splits = []
     for first, end in zip(starts, [*starts[1:], None], strict=True):
         last = piece.pages or 0 if end is None else end
         splits.append(
             Split(
-                f"{piece.oid}.{piece.file}:{first}-{'' if end is None else end}",
+                f"{piece.id}:{first}-{'' if end is None else end}",
                 stream,
                 {**spec, "first": first, "end": end},
                 size_bytes=max(last - first, 0) * BLOCK_BYTES,
@@ -205,18 +212,23 @@ def is_wide(connection: Connection, piece: Piece, reading: Reading, batch_bytes:
     return float(average) * VECTOR_ROWS > 2 * batch_bytes
 
 
-def narrow_ranges(rows: Iterator[tuple[str, int]], batch_bytes: Callable[[], int]) -> Iterator[Ctids]:
-    """The first and last ctid of runs of rows that together have about so many bytes.
+def narrow_ranges(rows: Iterator[tuple[str, int]], batch_bytes: Callable[[], int]) -> Iterator[str]:
+    """Conditions that cut a range of pages so that each part has about so many bytes.
+
+    Together they leave nothing out, even if rows were added since they were measured.
 
     Args:
         rows: ctid and width of every row, in the table's order.
     """
-    first, last, held, count = "", "", 0, 0
+    before, last, held, count = "", "", 0, 0
     for ctid, width in rows:
         if count and (held + width > batch_bytes() or count == VECTOR_ROWS):
-            yield first, last
-            first, held, count = "", 0, 0
-        first, last = first or ctid, ctid
-        held, count = held + width, count + 1
-    if count:
-        yield first, last
+            yield _between(before, last)
+            before, held, count = last, 0, 0
+        last, held, count = ctid, held + width, count + 1
+    yield _between(before, "")
+
+
+def _between(before: str, last: str) -> str:
+    parts = [*([f"ctid > '{before}'::tid"] if before else []), *([f"ctid <= '{last}'::tid"] if last else [])]
+    return " AND ".join(parts) or "true"

@@ -64,7 +64,7 @@ class BulkReader:
 
     Args:
         server: whom to sign in to; it was reached before.
-        snapshot: the exported snapshot that the rows are to show.
+        snapshot: the exported snapshot that the rows are to show; empty for one of the reader's own.
         version: the server's version.
 
     Raises:
@@ -81,7 +81,8 @@ class BulkReader:
         try:
             self._attach()
             self._duck.execute("BEGIN")
-            self._command(f"SET TRANSACTION SNAPSHOT {duck.literal(snapshot)}")
+            if snapshot:
+                self._command(f"SET TRANSACTION SNAPSHOT {duck.literal(snapshot)}")
             self._command(session_settings(version))
             [(self._backend,)] = self._query("SELECT pg_backend_pid() AS pid").fetchall()
         except duck.Error as error:
