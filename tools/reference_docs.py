@@ -8,13 +8,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 from project_docs import project_file_page
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -83,10 +86,8 @@ def connectors_page() -> str:
             text += f"Also called {', '.join(f'`{alias}`' for alias in aliases)}.\n\n"
         features = [str(f.name).lower() for f in Feature if f and f in connector.features]
         text += f"Features: {', '.join(f'`{f}`' for f in features) or 'none'}.\n\n"
-        text += "| Option | Type | Default | Meaning |\n| --- | --- | --- | --- |\n"
-        for option, field in connector.Config.model_fields.items():
-            meaning = _cell(field.description or "")
-            text += f"| `{option}` | `{_cell(_type(field))}` | {_default(field)} | {meaning} |\n"
+        text += _options(connector.Config, "Options of the source:")
+        text += _options(connector.StreamOptions, "Options of a table, beside those that every table has:")
         for example in connector.examples:
             text += (
                 f"\n{example.title}:\n\n```yaml\n{yaml.safe_dump(dict(example.config), sort_keys=False)}```\n"
@@ -96,16 +97,42 @@ def connectors_page() -> str:
     return text
 
 
-def _type(field: FieldInfo) -> str:
-    annotation: Any = field.annotation
-    plain = isinstance(annotation, type) and not getattr(annotation, "__args__", None)
-    return annotation.__name__ if plain else str(annotation).replace("typing.", "")
+WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "keys with values"}
+
+
+def _words(annotation: Any) -> str:
+    """A type as people say it."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _words(arguments[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_words(one) for one in arguments if one is not type(None)))
+    if origin in (list, tuple, Sequence):
+        return f"list of {_words(arguments[0])}" if arguments else "list"
+    if origin in (dict, Mapping):
+        return WORDS[dict]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return WORDS[dict]
+    return "secret" if annotation is SecretStr else WORDS.get(annotation, "any value")
+
+
+def _options(model: type[BaseModel], head: str) -> str:
+    """A table of the options of a model; empty when it has none."""
+    if not model.model_fields:
+        return ""
+    text = f"\n{head}\n\n| Option | Type | Default | Meaning |\n| --- | --- | --- | --- |\n"
+    for option, field in model.model_fields.items():
+        meaning = _cell(field.description or "")
+        text += f"| `{option}` | {_cell(_words(field.annotation))} | {_default(field)} | {meaning} |\n"
+    return text
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    if field.default in (None, "", PydanticUndefined):
+    if field.default in (None, "", (), PydanticUndefined):
         return ""
     return f"`{_cell(str(field.default))}`"
 
