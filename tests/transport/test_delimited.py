@@ -140,6 +140,13 @@ def test_bytes_of_another_encoding_are_told(tmp_path: Path) -> None:
         rows_of(tmp_path, b"a\n", Dialect(encoding="utf-99"))
 
 
+@pytest.mark.parametrize("columns", [1, 2, 500, 20_000])
+def test_any_number_of_columns_is_text(tmp_path: Path, columns: int) -> None:
+    names = [f"name {number}" for number in range(columns)]
+    data = ",".join(names) + "\n" + ",".join("7" * columns) + "\n"
+    assert rows_of(tmp_path, data.encode()) == [dict.fromkeys(names, "7")]
+
+
 def test_rows_that_are_longer_than_a_block(tmp_path: Path) -> None:
     long = "x" * (BLOCK_BYTES[0] + 10)
     data = "a,b\n" + "1,2\n" * 40_000 + f'3,"{long}"\n' + "4,5\n" * 40_000

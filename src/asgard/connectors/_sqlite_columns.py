@@ -227,7 +227,7 @@ def batch_of(
 
 
 def _array(values: tuple[Any, ...], wanted: pa.DataType, where: dict[str, str]) -> pa.Array:
-    classes = {type(value) for value in values} - {type(None)}
+    classes = set(map(type, values)) - {type(None)}
     held = _held_by(wanted)
     if classes <= held:
         plain = [_BOOLS.get(value, value) for value in values] if wanted == pa.bool_() else values

@@ -190,6 +190,7 @@ def _rows(
 ) -> Iterator[pa.RecordBatch]:
     if not ended.first:
         return
+    fields = _fields_of_first_row(ended.first, dialect)
     try:
         yield from arrow_csv.open_csv(
             pa.PythonFile(ended, mode="r"),
@@ -203,11 +204,11 @@ def _rows(
                 quote_char=dialect.quote or False,
                 escape_char=dialect.escape or False,
                 newlines_in_values=bool(dialect.quote),
-                ignore_empty_lines=not _has_one_column(ended.first, dialect),
+                ignore_empty_lines=fields != 1,
                 invalid_row_handler=watch,
             ),
             convert_options=arrow_csv.ConvertOptions(
-                default_column_type=pa.string(),
+                column_types=dict.fromkeys((f"f{number}" for number in range(fields)), pa.string()),
                 null_values=list(dialect.null_values),
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
@@ -222,13 +223,17 @@ def _rows(
         raise _unreadable(file, dialect, error) from error
 
 
-def _has_one_column(first: bytes, dialect: Dialect) -> bool:
-    lines = io.StringIO(first.decode("utf-8", "replace"), newline="")
+def _fields_of_first_row(first: bytes, dialect: Dialect) -> int:
+    """How many fields the first row has; where it is longer than what was read, at least so many."""
+    text = first.decode("utf-8", "replace")
+    lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, **dialect.for_csv_module())
     try:
-        return len(next((row for row in reader if row), ())) == 1
+        fields = len(next((row for row in reader if row), ()))
     except csv.Error:
-        return False
+        fields = 0
+    is_whole = fields and lines.tell() < len(text)
+    return fields if is_whole else max(fields, text.count(dialect.delimiter) + 1)
 
 
 def _header_names(batch: pa.RecordBatch, dialect: Dialect) -> list[str]:
