@@ -233,7 +233,7 @@ def _fields_of_first_row(first: bytes, dialect: Dialect) -> int:
     except csv.Error:
         fields = 0
     is_whole = fields and lines.tell() < len(text)
-    return fields if is_whole else max(fields, text.count(dialect.delimiter) + 1)
+    return fields if is_whole or not text.strip() else max(fields, text.count(dialect.delimiter) + 1)
 
 
 def _header_names(batch: pa.RecordBatch, dialect: Dialect) -> list[str]:
