@@ -46,8 +46,8 @@ def write(results: Path) -> None:
     published = _published()
     for file in sorted(results.glob("*.json")):
         made = json.loads(file.read_text())
-        if made["quick"]:
-            continue
+        if made["quick"] or "--only" in made["command"]:
+            continue  # what is published is whole
         for name, contest in made["contests"].items():
             known = published["contests"].get(name)
             if known is None or known["made"]["machine"]["at"] < made["machine"]["at"]:
@@ -121,6 +121,12 @@ def _summary(contests: Mapping[str, Any]) -> Iterator[str]:
         yield f"- {contest['title']}: {report.bar_text(contest, bar, figure)}"
     if missed:
         yield ""
+    loud = sum("not quiet" in report.disturbances(contest) for contest in contests.values())
+    if loud:
+        yield (
+            f"{loud} of {len(contests)} contests were run while others worked on the machine, too; how much\n"
+            "stands with each. Their wall times say little, and a process that shares a core needs more CPU.\n"
+        )
 
 
 def _made(made: Mapping[str, Any]) -> Iterator[str]:
