@@ -124,7 +124,7 @@ def _summary(contests: Mapping[str, Any]) -> Iterator[str]:
     loud = sum("not quiet" in report.disturbances(contest) for contest in contests.values())
     if loud:
         yield (
-            f"{loud} of {len(contests)} contests were run while others worked on the machine, too; how much\n"
+            f"{loud} of {len(contests)} contests were run while others worked on the machine; how much\n"
             "stands with each. Their wall times say little, and a process that shares a core needs more CPU.\n"
         )
 
