@@ -125,7 +125,7 @@ def _summary(contests: Mapping[str, Any]) -> Iterator[str]:
     if loud:
         yield (
             f"{loud} of {len(contests)} contests were run while others worked on the machine; how much\n"
-            "stands with each. Their wall times say little, and a process that shares a core needs more CPU.\n"
+            "stands with each. Their wall times say little; a process that shares a core takes more CPU.\n"
         )
 
 
