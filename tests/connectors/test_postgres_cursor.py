@@ -116,6 +116,24 @@ def test_rows_of_subtransactions_and_prepared_transactions_commit_late_too(shop:
     assert 30 in shop.load(selection, second.position).column("id")
 
 
+@pytest.mark.usefixtures("small_splits")
+def test_more_subtransactions_than_a_snapshot_can_name(shop: Shop) -> None:
+    fill(shop, 1000)
+    keyed, keyless = shop.merge(), shop.append(primary_key=())
+    with shop.connect() as late:
+        late.execute("BEGIN")
+        for number in range(2000, 2100):
+            late.execute(f"SAVEPOINT s; INSERT INTO orders VALUES ({number}, '1999-01-01')")
+        first, once = shop.load(keyed, parallel=4), shop.load(keyless, parallel=4)
+        assert len(first.splits) >= 4
+        assert first.column("id") == once.column("id") == shop.ids()
+        late.execute("COMMIT")
+    late_ids = list(range(2000, 2100))
+    assert shop.load(keyed, first.position).column("id") == late_ids
+    assert shop.load(keyless, once.position).column("id") == late_ids
+    assert shop.ids()[-100:] == late_ids
+
+
 def test_the_cursor_itself_may_say_anything(shop: Shop) -> None:
     selection = shop.merge()
     first = shop.load(selection)

@@ -32,28 +32,30 @@ SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text, c.relhassubclass, c
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_class x ON x.oid = c.reltoastrelid AND c.reltoastrelid <> 0
-LEFT JOIN (SELECT attrelid, array_agg(attname::text ORDER BY attnum) AS names,
-                  array_agg(atttypid::bigint ORDER BY attnum) AS types,
-                  array_agg(atttypmod ORDER BY attnum) AS mods
-           FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid) a ON a.attrelid = c.oid
-LEFT JOIN (SELECT DISTINCT ON (p.indrelid) p.indrelid,
-                  array(SELECT attname::text FROM unnest(p.indkey::smallint[]) WITH ORDINALITY u(num, place)
-                        JOIN pg_attribute ON attrelid = p.indrelid AND attnum = num
-                        WHERE place <= p.{key_count} ORDER BY place) AS names
-           FROM pg_index p
-           WHERE p.indisunique AND p.indisvalid AND p.indimmediate
-             AND p.indpred IS NULL AND p.indexprs IS NULL
-             AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = p.indrelid AND NOT attnotnull
-                             AND attnum = ANY (p.indkey::smallint[]))
-           ORDER BY p.indrelid, p.indisprimary DESC, p.indnatts, p.indexrelid) k ON k.indrelid = c.oid
-LEFT JOIN (SELECT indrelid, array_agg(DISTINCT attname::text) AS leading
-           FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
-           WHERE indisvalid AND indpred IS NULL GROUP BY indrelid) i ON i.indrelid = c.oid
-LEFT JOIN (SELECT d.refobjid, array_agg(DISTINCT attname::text) AS serial
-           FROM pg_depend d JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
-           JOIN pg_attribute ON attrelid = d.refobjid AND attnum = d.refobjsubid
-           WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
-             AND d.deptype IN ('a', 'i') GROUP BY d.refobjid) s ON s.refobjid = c.oid
+LEFT JOIN LATERAL (
+    SELECT array_agg(attname::text ORDER BY attnum) AS names,
+           array_agg(atttypid::bigint ORDER BY attnum) AS types, array_agg(atttypmod ORDER BY attnum) AS mods
+    FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) a ON true
+LEFT JOIN LATERAL (
+    SELECT array(SELECT attname::text FROM unnest(indkey::smallint[]) WITH ORDINALITY u(num, place)
+                 JOIN pg_attribute ON attrelid = c.oid AND attnum = num
+                 WHERE place <= {key_count} ORDER BY place) AS names
+    FROM pg_index
+    WHERE indrelid = c.oid AND indisunique AND indisvalid AND indimmediate
+      AND indpred IS NULL AND indexprs IS NULL
+      AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = c.oid AND NOT attnotnull
+                      AND attnum = ANY (indkey::smallint[]))
+    ORDER BY indisprimary DESC, indnatts, indexrelid LIMIT 1) k ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(DISTINCT attname::text) AS leading
+    FROM pg_index JOIN pg_attribute ON attrelid = c.oid AND attnum = indkey[0]
+    WHERE indrelid = c.oid AND indisvalid AND indpred IS NULL) i ON true
+LEFT JOIN LATERAL (
+    SELECT array_agg(DISTINCT attname::text) AS serial
+    FROM pg_depend d JOIN pg_class q ON q.oid = d.objid AND q.relkind = 'S'
+    JOIN pg_attribute ON attrelid = c.oid AND attnum = d.refobjsubid
+    WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+      AND d.refobjid = c.oid AND d.deptype IN ('a', 'i')) s ON true
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {condition}
 ORDER BY n.nspname, c.relname
 """

@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 def _instance() -> duck.Connection:
-    """The process's DuckDB with the extension in it: loading that costs a quarter of a second each time."""
+    """The process's DuckDB with the extension in it: one serves all readers."""
     with _opening:
         pid = os.getpid()  # a forked child must not use its parent's
         if pid not in _instances:
