@@ -33,7 +33,7 @@ class Workspace:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        # Arrow's own allocator keeps what it was given: 50 MB of a run's peak, and no faster here (Promise 5).
+        # Arrow's own allocator keeps what it was given: 50 MB of a run's peak, for no more speed (Promise 5).
         pa.set_memory_pool(pa.system_memory_pool())
         self.budget = Budget(project.memory_bytes, project.parallel)
 
