@@ -314,6 +314,18 @@ def test_new_files_are_read_once(folder: Path) -> None:
     assert loaded(folder, "flights", OPTIONS, since=second.token, **NEW).rows == []
 
 
+def test_an_archive_with_one_file_more(folder: Path) -> None:
+    def pack(*numbers: int) -> None:
+        with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in numbers:
+                archive.writestr(f"{number}.csv", f"id\n{number}\n")
+
+    pack(1, 2)
+    first = loaded(folder, "all", **NEW)
+    pack(1, 2, 3)
+    assert ids(loaded(folder, "all", since=first.token, **NEW)) == [3]
+
+
 def test_files_that_changed_after_they_were_loaded(folder: Path) -> None:
     flights(folder, 1)
     flights(folder, 2)

@@ -234,6 +234,9 @@ def test_until_is_an_upper_bound_and_what_lies_above_comes_later(shop: Shop) -> 
     second = shop.load(selection, first.position)
     assert second.column("id") == list(range(4, 11))
     assert shop.load(selection, second.position).rows.num_rows == 0
+    nothing = shop.load(selection, until="1970-01-01")
+    assert nothing.column("id") == [50]
+    assert shop.load(selection, nothing.position).column("id") == shop.ids()
     with pytest.raises(ConfigError, match="primary_key"):
         shop.load(shop.append(primary_key=()), until="2024-01-01")
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import JSON_TYPE
@@ -139,6 +141,51 @@ def _as_wanted(column: str, word: str) -> str:
     if word in ("date", "timestamp"):
         return f"trunc(extract(epoch FROM {column}) / {86400 if word == 'date' else '0.000001'})::text"
     return f"{column}::numeric::{casts.get(word, word.replace('decimal', 'numeric'))}::text"
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
+RANDOM: dict[str, st.SearchStrategy[object]] = {
+    "bigint": st.integers(-(1 << 63), (1 << 63) - 1),
+    "integer": st.integers(-(1 << 31), (1 << 31) - 1),
+    "numeric(38, 10)": st.decimals(-(10**27), 10**27, places=10),
+    "numeric(9, 4)": st.decimals(-99999, 99999, places=4),
+    "numeric": st.decimals(allow_nan=False, allow_infinity=False),
+    "double precision": st.floats(),
+    "real": st.floats(width=32),
+    "text": TEXTS,
+    "bytea": st.binary(max_size=30),
+    "date": st.dates(),
+    "timestamp": st.datetimes(),
+    "timestamptz": st.datetimes(timezones=st.timezones()),
+    "time": st.times(),
+    "interval": st.timedeltas(),
+    "uuid": st.uuids(),
+    "boolean": st.booleans(),
+    "bigint[]": st.lists(st.none() | st.integers(-(1 << 63), (1 << 63) - 1), max_size=5),
+    "text[]": st.lists(st.none() | TEXTS, max_size=5),
+    "numeric(9, 4)[]": st.lists(st.none() | st.decimals(-99999, 99999, places=4), max_size=5),
+    "double precision[]": st.lists(st.none() | st.floats(), max_size=5),
+    "bytea[]": st.lists(st.none() | st.binary(max_size=9), max_size=5),
+}
+ROWS = st.lists(st.tuples(*(st.none() | strategy for strategy in RANDOM.values())), min_size=1, max_size=40)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rows=ROWS)
+def test_random_values_arrive_as_they_were(prepared: Prepared, rows: list[tuple[object, ...]]) -> None:
+    columns = {f"c{i}": type for i, type in enumerate(RANDOM)}
+    create(prepared, "random", columns, [])
+    places = ", ".join(f"%s::{type}" for type in columns.values())
+    with prepared.server.connect(prepared.database) as connection:
+        numbered = [(number, *row) for number, row in enumerate(rows)]
+        connection.cursor().executemany(f"INSERT INTO random VALUES (%s, {places})", numbered)
+    source = source_of(prepared.server, prepared.database)
+    selection = select(source, "random")
+    arrived = load(source, selection).rows.combine_chunks().sort_by("row")
+    for name, type in columns.items():
+        asked = f"SELECT {proof(name, selection.stream.schema.field(name).type)} FROM random ORDER BY row"
+        there = [value for (value,) in prepared.execute(f"SET TimeZone = 'UTC'; {asked}")]
+        assert (type, told(arrived[name].combine_chunks())) == (type, there)
 
 
 def test_a_wish_that_cannot_be_is_a_mistake_of_the_configuration(prepared: Prepared) -> None:

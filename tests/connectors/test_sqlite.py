@@ -56,6 +56,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
         ("NUMERIC", [1, 2.5], "double", [1.0, 2.5]),
         ("NUMERIC", ["x", "y"], "string", ["x", "y"]),
         ("", [b"x"], "binary", [b"x"]),
+        ("", [-(2**63)], "int64", [-(2**63)]),
+        ("DECIMAL(10, 2)", [-(2**63)], "int64", [-(2**63)]),
         ("", ["x"], "string", ["x"]),
         ("", [None], "null null", [None]),
         ("DECIMAL(10, 2)", [1, "12.34", 5.5], "decimal128(10, 2)", ["1.00", "12.34", "5.50"]),

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asgard.core.stream import Mode
-from asgard.lake.merge import KeyIndex, Keys, Places, rows_without
+from asgard.lake.merge import KeyIndex, Keys
 from asgard.lake.parquet import Limits
+from asgard.lake.rewrite import BATCH_BYTES, rows_of
 from tests.lake.ground import content, delta, load, table_in, unknown_files
 
 TINY = Limits(row_group_rows=3, file_bytes=1)
@@ -157,19 +158,27 @@ def test_files_that_other_writers_made_are_merged_with(tmp_path: Path) -> None:
     assert len(content(table)) == 2
 
 
-def test_rows_are_left_out_by_their_places(tmp_path: Path) -> None:
+def test_rows_are_left_out_by_their_numbers(tmp_path: Path) -> None:
     paths = []
     for start in (0, 100):
         paths.append(str(tmp_path / f"{start}.parquet"))
         pq.write_table(pa.table({"n": pa.array(range(start, start + 100))}), paths[-1], row_group_size=30)
-    places = Places({paths[1]: pa.array([0, 29, 30, 99])})
-    places = places | Places({paths[1]: pa.array([30, 31]), paths[0]: pa.array([5])})
+    gone = {paths[0]: pa.array([5]), paths[1]: pa.array([-1, 0, 29, 30, 31, 99])[1:]}
     schema = pa.schema([("n", pa.int64()), ("new", pa.string())])
-    found = pa.Table.from_batches(rows_without(paths, places, schema), schema)
-    gone = {5, 100, 129, 130, 131, 199}
-    assert found.column("n").to_pylist() == [n for n in range(200) if n not in gone]
+    found = pa.Table.from_batches(rows_of(paths, schema, gone.__getitem__), schema)
+    assert found.column("n").to_pylist() == [n for n in range(200) if n not in {5, 100, 129, 130, 131, 199}]
     assert found.column("new").null_count == len(found)
-    assert places.count == 6
+
+
+def test_wide_rows_are_read_in_small_batches(tmp_path: Path) -> None:
+    """Values that a dictionary keeps once in the file are many in memory."""
+    path = tmp_path / "wide.parquet"
+    pq.write_table(pa.table({"v": ["x" * 100_000] * 1_000}), path)
+    assert path.stat().st_size < 100_000
+    schema = pa.schema([("v", pa.string())])
+    sizes = [batch.nbytes for batch in rows_of([str(path)], schema)]
+    assert max(sizes) <= BATCH_BYTES
+    assert sum(sizes) > 100_000_000
 
 
 def test_keys_larger_than_the_memory_are_spilled(tmp_path: Path) -> None:

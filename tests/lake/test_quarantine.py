@@ -38,9 +38,30 @@ def test_rows_are_seen_with_the_reason_once_the_load_is_committed(table: LakeTab
 
 def test_every_load_adds_its_rows(table: LakeTable) -> None:
     for number in range(3):
-        load(table, Mode.REPLACE, rows([(number, "ok")]), f"{number}", aside=set_aside([(number, "bad")]))
+        load(table, Mode.APPEND, rows([(number, "ok")]), f"{number}", aside=set_aside([(number, "bad")]))
     load(table, Mode.APPEND, rows([]), "s", stream="other", aside=set_aside([(9, "bad")]))
     assert [row[0] for row in seen(table)] == [0, 1, 2, 9]
+
+
+def test_a_replace_replaces_what_was_set_aside(table: LakeTable) -> None:
+    load(table, Mode.APPEND, rows([(1, "a")]), "1", aside=set_aside([(10, "bad")]))
+    load(table, Mode.REPLACE, rows([(2, "b")]), "2", aside=set_aside([(20, "bad")]))
+    assert [row[0] for row in seen(table)] == [20]
+    load(table, Mode.APPEND, rows([(3, "c")]), "3", aside=set_aside([(30, "bad")]))
+    assert [row[0] for row in seen(table)] == [20, 30]
+    load(table, Mode.REPLACE, rows([(4, "d")]), "4")
+    assert seen(table) == []
+    table.undo()
+    assert [row[0] for row in seen(table)] == [20, 30]
+    table.accept(STREAM, resync=True)
+    assert [row[0] for row in seen(table)] == [20, 30]
+    load(table, Mode.APPEND, rows([(5, "e")]), "5", aside=set_aside([(50, "bad")]))
+    assert [row[0] for row in seen(table)] == [50]
+    table.undo()
+    assert [row[0] for row in seen(table)] == [20, 30]
+    assert table.position(STREAM) is None
+    load(table, Mode.APPEND, rows([(6, "f")]), "6")
+    assert content(table) == [(6, "f")]
 
 
 def test_rows_of_a_load_that_was_left_are_gone(table: LakeTable, tmp_path: Path) -> None:

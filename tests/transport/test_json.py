@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -283,6 +284,24 @@ def test_a_value_that_does_not_fit_is_named(word: str, value: Any) -> None:
         table_of([None, value], {"x": word})
     assert caught.value.where["column"] == "x"
     assert "columns: {x: text}" in caught.value.hint
+
+
+@pytest.mark.parametrize("levels", [200, 300, 100_000])
+def test_deep_nesting_is_carried_or_refused(levels: int) -> None:
+    nested = "[" * levels + "]" * levels
+    text = f'{{"x": {nested}}}'.encode()
+
+    def carried(read: Callable[[], list[Any]]) -> bool:
+        try:
+            found_records = read()
+            proofs = RecordProofs()
+            proofs.see(found_records)
+            return typed_records(found_records, proofs.schema, "f").column(0).to_pylist() == [nested]
+        except DataError:
+            return False
+
+    ways = (lambda: found_lines(text, 1 << 20), lambda: found(text), lambda: [parse(text, "f")])
+    assert [carried(way) for way in ways] == [levels < 1000] * 3
 
 
 def test_half_a_character_is_refused_and_can_be_allowed() -> None:

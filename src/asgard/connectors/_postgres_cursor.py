@@ -201,6 +201,8 @@ def keyed_condition(cursor: CursorColumn, mark: Mark, lag: float) -> str:
     Transactions alone tell what is new. The cursor is asked too where they may not: where the server cannot
     be told from another one, and where rows were left for later.
     """
+    if mark.left_above and mark.bound is None:
+        return "true"  # there was nothing below `until`: all was left
     parts = []
     if mark.xmin is not None:
         parts.append(since_transaction(mark.xmin))

@@ -107,13 +107,15 @@ def look_sql(columns: Sequence[Column], relation: str) -> str:
     for column in columns:
         name = identifier(column.name)
         decimal = field_of(column.name, column.decimal).type if column.decimal else pa.decimal128(1, 0)
+        whole = decimal.precision - decimal.scale
         figures += [f"sum(typeof({name}) = '{storage}')" for storage in STORAGE]
         figures.append(f"sum({name} NOT IN (0, 1))")
         figures.append(
             f"sum(typeof({name}) = 'integer' AND ({name} > {EXACT_INTEGER} OR {name} < -{EXACT_INTEGER}))"
         )
         figures.append(
-            f"sum(abs({name}) >= 1e{decimal.precision - decimal.scale} OR (typeof({name}) = 'real' "
+            # not abs(): it overflows for the lowest integer
+            f"sum({name} >= 1e{whole} OR {name} <= -1e{whole} OR (typeof({name}) = 'real' "
             f"AND {name} <> CAST(printf('%.{decimal.scale}f', {name}) AS REAL)))"
         )
     return f"SELECT {', '.join(figures)} FROM {relation}"

@@ -211,6 +211,7 @@ class PostgresSource(Source):
     def describe(self, name: str, options: Any = None, query: str | None = None) -> Stream:
         """One table, view or query as configured."""
         with self._connected() as connection:
+            connection.rows("BEGIN READ ONLY")  # a query is the user's: it must not change anything
             catalog = Catalog(connection, self.config.schemas)
             relation = None if query else catalog.relation(name)
             attributes = self._attributes(connection, name, relation, query)

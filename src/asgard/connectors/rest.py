@@ -214,10 +214,9 @@ class RestSource(Source):
         proofs = RecordProofs(wanted.columns, frozenset(wanted.exclude_columns))
         endpoint = _endpoint(name, wanted)
         try:
-            with translated("the temporary folder"):
-                for page in pages(self._http(), endpoint):
-                    spool.add(page.content)
-                    proofs.see(page.records)
+            for page in pages(self._http(), endpoint):
+                spool.add(page.content)
+                proofs.see(page.records)
         except BaseException:
             spool.close()
             raise
@@ -262,12 +261,11 @@ class RestSource(Source):
             found: Iterator[list[Any]] = (page.records for page in pages(self._http(), endpoint))
         else:
             found = (page_records(parsed(content, endpoint.name), endpoint) for content in spool.contents())
-        with translated("the temporary folder"):
-            for records in found:
-                for start in range(0, len(records), PIECE_ROWS):
-                    self.settings.cancel.check()
-                    piece = records[start : start + PIECE_ROWS]
-                    yield typed_records(piece, schema, endpoint.name, dropped)
+        for records in found:
+            for start in range(0, len(records), PIECE_ROWS):
+                self.settings.cancel.check()
+                piece = records[start : start + PIECE_ROWS]
+                yield typed_records(piece, schema, endpoint.name, dropped)
 
     def close(self) -> None:
         """Closes the connections, and forgets what was fetched."""
@@ -311,8 +309,9 @@ class _Spool:
         self.size_bytes = 0
 
     def add(self, content: bytes) -> None:
-        self._file.write(len(content).to_bytes(8, "big"))
-        self._file.write(content)
+        with translated("the temporary folder"):
+            self._file.write(len(content).to_bytes(8, "big"))
+            self._file.write(content)
         self.size_bytes += len(content)
 
     def contents(self) -> Iterator[bytes]:

@@ -120,17 +120,19 @@ class Ledger:
         """Whether the table committed an integer of a stream (protocol, line 8).
 
         Integers up to the one before the current were committed: those that were not are taken out of the
-        quarantine before the next load of the stream commits. In between lie only attempts that failed.
+        quarantine before the next load of the stream commits. In between lie only attempts that failed. What
+        is older than the last load that replaced all rows was set aside from rows that are gone.
         """
-        bounds: dict[str, tuple[int, int]] = {}
+        records: dict[str, Record | None] = {}
 
         def chosen(stream: str, number: int) -> bool:
-            if stream not in bounds:
+            if stream not in records:
                 _, current = self.current(snapshot, stream)
-                before = self.positions(stream).read(current).prev if current is not None else None
-                bounds[stream] = (before or 0, current or 0)
-            before_, current_ = bounds[stream]
-            return number <= before_ or number == current_
+                records[stream] = None if current is None else self.positions(stream).read(current)
+            record = records[stream]
+            if record is None:
+                return False
+            return number == record.number or record.since <= number <= (record.prev or 0)
 
         return chosen
 

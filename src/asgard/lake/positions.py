@@ -16,7 +16,7 @@ import random
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asgard.core.errors import PositionLost
@@ -39,6 +39,8 @@ class Record:
         files: prefix of the names of the data files that came with it.
         quarantined: rows that were set aside with it.
         anew: the next load replaces every row of the table, whatever its mode (resync).
+        since: the integer of the last load that replaced all rows: what was set aside before it belongs to
+            rows that are not there any more. It was judged again with them.
     """
 
     number: int
@@ -48,6 +50,11 @@ class Record:
     files: str = ""
     quarantined: int = 0
     anew: bool = False
+    since: int = 0
+
+    def replacing(self) -> Record:
+        """The record of a load that replaces all rows."""
+        return replace(self, since=self.number)
 
     def to_bytes(self) -> bytes:
         """The record as it is stored."""
@@ -59,6 +66,7 @@ class Record:
             "files": self.files,
             "quarantined": self.quarantined,
             "anew": self.anew,
+            "since": self.since,
         }
         return json.dumps(document, ensure_ascii=False).encode()
 
@@ -85,6 +93,7 @@ class Record:
                 document["files"],
                 document["quarantined"],
                 document["anew"],
+                document["since"],
             )
         except (ValueError, KeyError, TypeError) as error:
             raise PositionLost(f"position record {number} is damaged: {error!r}", hint=RESYNC_HINT) from error
@@ -156,7 +165,7 @@ class Positions:
         """
         kept = set(keep)
         newest = max((number for number in kept if number is not None), default=0)
-        limit = min(_now_number(older_than_seconds), newest)
+        limit = min(number_at(older_than_seconds), newest)
         old = [number for number in self.numbers() if number < limit and number not in kept]
         for number in old:
             (self._records / f"{number}.json").unlink(missing_ok=True)
@@ -165,8 +174,9 @@ class Positions:
 
 def next_number(current: int | None) -> int:
     """Protocol 7: the instant in microseconds, then eight random bits; above the current integer."""
-    return max((current or 0) + 1, _now_number() | random.getrandbits(8))
+    return max((current or 0) + 1, number_at() | random.getrandbits(8))
 
 
-def _now_number(seconds_ago: float = 0.0) -> int:
+def number_at(seconds_ago: float = 0.0) -> int:
+    """The least integer of an instant."""
     return (time.time_ns() // 1_000 - int(seconds_ago * 1e6)) << 8

@@ -17,8 +17,9 @@ from asgard.core.errors import DataError
 from asgard.core.stream import Mode
 from asgard.core.table import DataFile, LoadRequest, Staged
 from asgard.lake.change import Change, check_file
-from asgard.lake.merge import KeyIndex, Keys, Places, rows_without
+from asgard.lake.merge import KeyIndex, Keys, Places
 from asgard.lake.pinned import Base, Columns
+from asgard.lake.rewrite import rows_of
 from asgard.lake.snapshot import LakeFile
 
 Write = Callable[[pa.Schema, Iterator[pa.RecordBatch]], Staged]
@@ -71,34 +72,38 @@ class Preparation:
         paths = {str(self._folder / file.path): file for file in files}
         there: dict[str, LakeFile] = {}
         with KeyIndex(list(paths), Keys(request.keys, request.order_by), request.memory_bytes) as index:
-            unwanted = Places() if request.keys_unique else index.repeated()
-            matched = Places()
             if snapshot is not None:
                 there = {snapshot.absolute(file.path): file for file in snapshot.files(index.bounds())}
-                if request.mode is Mode.MERGE:
-                    matched = index.matched(list(there))
-                else:
-                    unwanted = unwanted | index.known(list(there))
-        kept = tuple(file for path, file in paths.items() if path not in unwanted.rows)
-        shortened = self._without([p for p in paths if p in unwanted.rows], unwanted, change.columns.staged)
-        touched = [path for path in there if path in matched.rows]
-        rewritten = self._without(touched, matched, change.columns.table)
-        adds = (*kept, *shortened, *rewritten)
-        if not touched:
+            if request.mode is Mode.MERGE:
+                matched = index.matched(list(there))
+                unwanted = None if request.keys_unique else index.repeated()
+            else:
+                matched = None
+                unwanted = index.repeated_or_known(list(there), not request.keys_unique)
+            shorter = unwanted.files if unwanted else ()
+            touched = matched.files if matched else ()
+            adds = (
+                *(file for path, file in paths.items() if path not in shorter),
+                *self._without(shorter, unwanted, change.columns.staged),
+                *self._without(touched, matched, change.columns.table),
+            )
+        if matched is None or not touched:
             return replace(change, adds=adds)
         removes = tuple(there[path] for path in touched)
         return replace(change, adds=adds, removes=removes, rows_removed=matched.count)
 
-    def _without(self, paths: Sequence[str], places: Places, schema: pa.Schema) -> tuple[DataFile, ...]:
+    def _without(
+        self, files: Sequence[str], places: Places | None, schema: pa.Schema
+    ) -> tuple[DataFile, ...]:
         """The files written anew without some rows: neighbours together, so that their bounds stay narrow."""
-        if not paths:
+        if places is None or not files:
             return ()
         plain = pa.schema([column.remove_metadata() for column in schema])
         writers = min(max(self._request.memory_bytes // WRITER_BYTES, 1), MOST_WRITERS)
-        share = -(-len(paths) // writers)
-        shares = [paths[start : start + share] for start in range(0, len(paths), share)]
+        share = -(-len(files) // writers)
+        shares = [files[start : start + share] for start in range(0, len(files), share)]
         with ThreadPoolExecutor(writers, "rewrite") as pool:
-            done = pool.map(lambda some: self._write(schema, rows_without(some, places, plain)), shares)
+            done = pool.map(lambda some: self._write(schema, rows_of(some, plain, places.rows)), shares)
             return tuple(file for staged in done for file in staged.files)
 
 

@@ -26,7 +26,7 @@ from asgard.lake.commits import MARK, checkpoint, entry, sync_log
 from asgard.lake.disk import translated
 from asgard.lake.ledger import Ledger, Standing, app_id
 from asgard.lake.pinned import Base
-from asgard.lake.positions import Record, next_number
+from asgard.lake.positions import Record, next_number, number_at
 from asgard.lake.prepare import Preparation
 from asgard.lake.quarantine import Quarantine
 from asgard.lake.schemas import (
@@ -107,8 +107,8 @@ class Publisher:
                 if landed is None:
                     change = self._again(change, error, attempt)
                     continue
-                return self._finished(change, started, landed, number), change
-            return self._finished(change, started, change.base.version + 1, number), change
+                return self._finished(change, started, landed), change
+            return self._finished(change, started, change.base.version + 1), change
         raise Conflict(f"other writers were faster {MOST_ATTEMPTS} times", hint="run again")
 
     # ---- before the commit
@@ -163,8 +163,9 @@ class Publisher:
             base=change.base.version,
             files=self._prefix,
             quarantined=self._set_aside.staged.rows if self._set_aside else 0,
+            since=standing.record.since if standing.record else 0,
         )
-        while not self._positions.put(meaning):
+        while not self._positions.put(meaning.replacing() if change.base.replaces else meaning):
             meaning = replace(meaning, number=meaning.number + 1)
         reach("record_written")
         return meaning.number
@@ -299,13 +300,10 @@ class Publisher:
 
     # ---- after the commit
 
-    def _finished(self, change: Change, started: Base, version: int, number: int) -> Commit:
+    def _finished(self, change: Change, started: Base, version: int) -> Commit:
         for written in range(started.version + 1, version + 1):
             sync_log(self._folder, written)  # 12
         reach("log_synced")
-        if change.base.replaces and self._quarantine.exists:
-            # This load looked at every row anew: what earlier ones set aside is set aside again, or good now.
-            self._quarantine.forget(lambda stream, n: stream == self._request.stream and n < number)
         if version % CHECKPOINT_EVERY == 0:
             self._tidy(change.base.standing.number)
         return Commit(
@@ -321,9 +319,13 @@ class Publisher:
         """A checkpoint, so that the log stays quick to read; and records that nobody chooses any more go."""
         checkpoint(self._folder)
         snapshot = Snapshot.open(self._folder)
-        if snapshot is not None:
-            _, current = self._ledger.current(snapshot, self._request.stream)
-            self._positions.prune(RETENTION_SECONDS, [current, before])  # 15
+        if snapshot is None:
+            return
+        _, current = self._ledger.current(snapshot, self._request.stream)
+        self._positions.prune(RETENTION_SECONDS, [current, before])  # 15
+        if current is not None and self._quarantine.exists:
+            gone = min(self._positions.read(current).since, number_at(RETENTION_SECONDS))
+            self._quarantine.forget(lambda stream, n: stream == self._request.stream and n < gone)
 
 
 def _properties(provenance: dict[str, Any], *transactions: Transaction) -> CommitProperties:

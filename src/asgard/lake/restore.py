@@ -44,13 +44,9 @@ def undo(folder: Path, run: str = "") -> None:
         positions = ledger.positions(stream)
         first = next(load for load in reversed(loads) if load.provenance["asgard.stream"] == stream)
         before = positions.read(int(first.provenance["asgard.load"])).prev
+        known = Record(0, None, None, 0) if before is None else positions.read(before)
         _, current = ledger.current(snapshot, stream)
-        record = Record(
-            number=next_number(current),
-            position=None if before is None else positions.read(before).position,
-            prev=before,
-            base=snapshot.version,
-        )
+        record = replace(known, number=next_number(current), prev=before, base=snapshot.version)
         transactions.append(_begin(positions, snapshot, record, "undo"))
     snapshot.handle.restore(
         target,
@@ -86,14 +82,14 @@ def accept(folder: Path, stream: str, resync: bool) -> None:
         return
     positions = ledger.positions(stream)
     known = ledger.last_known(snapshot, stream)
-    if resync:
-        record = Record(next_number(known.number if known else None), None, None, snapshot.version, anew=True)
-    elif known is None:
+    if known is None and not resync:
         raise PositionLost("the table's log chooses no position that is recorded", hint=RESYNC_HINT)
-    else:
-        record = Record(
-            next_number(known.number), known.position, known.number, snapshot.version, anew=known.anew
-        )
+    prev = known.number if known else None
+    record = replace(
+        known or Record(0, None, None, 0), number=next_number(prev), prev=prev, base=snapshot.version
+    )
+    if resync:
+        record = replace(record, position=None, anew=True)
     transaction = _begin(positions, snapshot, record, "resync" if resync else "accept")
     snapshot.handle.create_write_transaction(
         [],

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from asgard.core.errors import QueryError
 from asgard.lake.disk import translated
-from asgard.lake.merge import Places, rows_without
+from asgard.lake.rewrite import rows_of
 from asgard.lake.snapshot import Snapshot
 from asgard.transport import duck
 
@@ -44,7 +44,7 @@ def _plain(snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         if mount.reader is not None:
             yield from snapshot.reader(schema.names)
         else:
-            yield from rows_without(mount.files, Places(), schema)
+            yield from rows_of(mount.files, schema)
 
 
 def _filtered(snapshot: Snapshot, schema: pa.Schema, where: str) -> Iterator[pa.RecordBatch]:

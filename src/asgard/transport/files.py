@@ -47,7 +47,8 @@ class FoundFile:
         name: for people and positions: relative to the source's folder, POSIX separators.
         member: which member of the archive; empty when it is no archive.
         compression: gzip, bz2, zstd, zip, or empty.
-        size_bytes: on the disk; for a member, as packed.
+        checksum: of a member's content; 0 when it is no archive.
+        size_bytes: on the disk; for a member, unpacked.
         modified_ns: when its content changed last, in ns since 1970.
     """
 
@@ -57,11 +58,17 @@ class FoundFile:
     modified_ns: int
     member: str = ""
     compression: str = ""
+    checksum: int = 0
 
     @property
     def state(self) -> str:
-        """What differs when the content does."""
-        return f"{self.size_bytes}:{self.modified_ns}"
+        """What differs when the content does. In an archive that is packed anew, with one file more, the
+        others have not changed."""
+        return (
+            f"{self.size_bytes}:{self.checksum:08x}"
+            if self.member
+            else f"{self.size_bytes}:{self.modified_ns}"
+        )
 
     @property
     def plain_name(self) -> str:
@@ -118,7 +125,13 @@ def _members(archive: FoundFile) -> Iterator[FoundFile]:
                 continue
             name = f"{archive.name}{MEMBER}{member.filename}"
             yield FoundFile(
-                archive.path, name, member.compress_size, archive.modified_ns, member.filename, "zip"
+                path=archive.path,
+                name=name,
+                size_bytes=member.file_size,
+                modified_ns=archive.modified_ns,
+                member=member.filename,
+                compression="zip",
+                checksum=member.CRC,
             )
 
 
@@ -136,7 +149,7 @@ def opened(file: FoundFile) -> Iterator[IO[bytes]]:
     with translated(file.name):
         refuse_changed(file)
         if file.compression == "zip":
-            with zipfile.ZipFile(file.path) as archive, archive.open(file.member) as stream:
+            with zipfile.ZipFile(file.path) as archive, _member(archive, file) as stream:
                 yield stream
         elif file.compression:
             if not file.size_bytes:
@@ -150,6 +163,17 @@ def opened(file: FoundFile) -> Iterator[IO[bytes]]:
         else:
             with open(file.path, "rb") as stream:
                 yield stream
+
+
+def _member(archive: zipfile.ZipFile, file: FoundFile) -> IO[bytes]:
+    try:
+        return archive.open(file.member)
+    except (NotImplementedError, RuntimeError, KeyError) as error:  # other methods, passwords, names
+        raise DataError(
+            f"{file.name} cannot be unpacked: {error}",
+            hint="unpack it, or pack it without a password",
+            where={"file": file.name},
+        ) from error
 
 
 def refuse_changed(file: FoundFile) -> None:
@@ -194,12 +218,6 @@ def translated(name: str) -> Iterator[None]:
         ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise _damaged(name, error) from error
-    except (NotImplementedError, RuntimeError) as error:  # zipfile: other methods, passwords
-        raise DataError(
-            f"{name} cannot be unpacked: {error}",
-            hint="unpack it, or pack it without a password",
-            where=where,
-        ) from error
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise _damaged(name, error) from error
     except OSError as error:

@@ -139,6 +139,12 @@ def _array(values: list[Any], column: pa.Field, name: str) -> pa.Array:
         if kinds == {str}:
             return convert_texts(pa.array(values, pa.string()), column.type, where)
         return _native_array(values, kinds, column, where)
+    except RecursionError as error:
+        raise DataError(
+            "a value is nested too deeply",
+            hint=f"leave it out: `exclude_columns: [{column.name}]`",
+            where=where,
+        ) from error
     except UnicodeEncodeError as error:
         raise DataError(
             f"a text has half of a surrogate pair, which is no character: {error.object[:60]!r}",

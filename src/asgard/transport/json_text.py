@@ -64,7 +64,7 @@ def parse(text: bytes | str, name: str) -> Any:
         return DECODER.decode(plain)
     except json.JSONDecodeError as error:
         raise broken(name, error.msg, error.lineno, error.colno) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise broken(name, str(error)) from error
 
 
@@ -76,7 +76,7 @@ def dumps(value: Any) -> str:
     """
     try:
         return orjson.dumps(value, default=_as_written).decode()
-    except TypeError:  # integers beyond 64 bits, lone surrogates
+    except TypeError:  # integers beyond 64 bits, lone surrogates, hundreds of levels
         return _dumps_slowly(value)
 
 
@@ -134,7 +134,7 @@ def _values(texts: Sequence[bytes], name: str, before: int) -> Records:
                 values.append(DECODER.decode(line))
         except json.JSONDecodeError as error:
             raise broken(name, error.msg, number, error.colno) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise broken(name, str(error), number) from error
     return values
 
@@ -309,7 +309,7 @@ class _Text:
                 if not (cut and self._more()):
                     raise self._broken(error.msg, error.pos) from error
                 continue
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self._broken(str(error), self._at) from error
             if not _GOES_ON.fullmatch(self._held, end) or not self._more():
                 self._at = end

@@ -156,7 +156,8 @@ class BulkReader:
             side = Connection(self._server)
             side.rows("SELECT pg_cancel_backend(%s)", [self._backend])
             side.close()
-        self._duck.interrupt()
+        with suppress(duck.Error):  # it may have ended meanwhile
+            self._duck.interrupt()
 
     def close(self) -> None:
         """Ends the transaction and the connection. From the reading thread; more than once is fine."""

@@ -1,0 +1,80 @@
+"""Streams the rows of data files, all of them or without some, in batches bounded by bytes (Promise 5).
+
+The table's own files and those that other writers made: columns that a file does not have are null, types
+that only look different (INT96, large strings) become the table's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from asgard.core.budget import MEBIBYTE
+
+BATCH_ROWS = 1 << 14
+BATCH_BYTES = 8 * MEBIBYTE
+SAMPLE_ROWS = 256
+
+RowsOf = Callable[[str], pa.Int64Array]
+"""The ascending numbers of the rows of a file that are to be left out."""
+
+
+def rows_of(
+    files: Sequence[str], schema: pa.Schema, without: RowsOf | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of files, file by file.
+
+    Args:
+        files: absolute paths.
+        schema: what the rows come in; columns that a file does not have are null.
+        without: the rows to leave out; asked once a file. None leaves none out.
+    """
+    for path in files:
+        start, gone = 0, without(path) if without else None
+        with _opened(path) as file:
+            there = {*file.schema_arrow.names}
+            columns = [name for name in schema.names if name in there]
+            for batch in file.iter_batches(_batch_rows(file, columns), columns=columns, use_threads=False):
+                stop = start + batch.num_rows
+                if gone is not None and len(inside := _between(gone, start, stop)):
+                    batch = batch.filter(pc.invert(pc.is_in(pa.arange(start, stop), value_set=inside)))
+                start = stop
+                yield _in_schema(batch, schema)
+
+
+def _between(numbers: pa.Int64Array, start: int, stop: int) -> pa.Int64Array:
+    plain = memoryview(numbers.buffers()[1]).cast("q")[numbers.offset : numbers.offset + len(numbers)]
+    first = bisect_left(plain, start)
+    return numbers.slice(first, bisect_left(plain, stop, lo=first) - first)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[pq.ParquetFile]:
+    # A small read buffer: without one a whole column chunk is held, and other writers' chunks are large.
+    file = pq.ParquetFile(path, buffer_size=1 << 20, coerce_int96_timestamp_unit="us")
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def _batch_rows(file: pq.ParquetFile, columns: list[str]) -> int:
+    """How many rows are about `BATCH_BYTES`, judged by the first: a dictionary hides how wide they are."""
+    for sample in file.iter_batches(SAMPLE_ROWS, columns=columns):
+        row_bytes = max(sample.nbytes // max(sample.num_rows, 1), 1)
+        return int(min(max(BATCH_BYTES // row_bytes, 1), BATCH_ROWS))
+    return BATCH_ROWS
+
+
+def _in_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    columns = []
+    for column in schema:
+        index = batch.schema.get_field_index(column.name)
+        array = batch.column(index) if index >= 0 else pa.nulls(batch.num_rows, column.type)
+        columns.append(array if array.type == column.type else array.cast(column.type))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
