@@ -142,6 +142,16 @@ def test_a_record_is_written_once(tmp_path: Path) -> None:
     assert positions.read(7) == record
 
 
+def test_a_record_of_before_there_was_since_is_read(tmp_path: Path) -> None:
+    positions = Positions(tmp_path, "s")
+    positions.put(Record(7, Position("x"), None, 2))
+    (path,) = (tmp_path / "positions").rglob("7.json")
+    document = json.loads(path.read_text())
+    del document["since"]
+    path.write_text(json.dumps(document))
+    assert positions.read(7) == Record(7, Position("x"), None, 2)
+
+
 def test_streams_that_differ_only_by_case_or_signs_have_records_of_their_own(tmp_path: Path) -> None:
     streams = ["a.b", "A.B", "a-b", "a/b", "x" * 500, "x" * 501, ""]
     for number, stream in enumerate(streams):

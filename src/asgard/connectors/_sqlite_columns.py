@@ -237,7 +237,8 @@ def _array(values: tuple[Any, ...], wanted: pa.DataType, where: dict[str, str]) 
             return pa.array(plain, wanted)
         except (pa.ArrowInvalid, OverflowError):
             raise misfit(next(v for v in plain if not _fits(v, wanted)), wanted, where) from None
-    if classes == {str} or (pa.types.is_decimal(wanted) and classes <= {int, float, str}):
+    textual = classes == {str} and not pa.types.is_binary(wanted)  # a text in a BLOB column is no blob
+    if textual or (pa.types.is_decimal(wanted) and classes <= {int, float, str}):
         texts = [value if value is None or isinstance(value, str) else repr(value) for value in values]
         return convert_texts(pa.array(texts, pa.string()), wanted, where)
     raise misfit(next(v for v in values if v is not None and type(v) not in held), wanted, where)

@@ -93,7 +93,7 @@ class Record:
                 document["files"],
                 document["quarantined"],
                 document["anew"],
-                document["since"],
+                document.get("since", 0),  # Promise 10: the first records did not have it
             )
         except (ValueError, KeyError, TypeError) as error:
             raise PositionLost(f"position record {number} is damaged: {error!r}", hint=RESYNC_HINT) from error
