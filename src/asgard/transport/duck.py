@@ -6,10 +6,8 @@ Reference: https://duckdb.org/docs/stable/configuration/overview
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import tempfile
-import uuid
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +25,7 @@ from asgard.core.errors import (
     Refused,
     Unreachable,
 )
+from asgard.transport.spill import SpillFolder
 
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
@@ -47,16 +46,17 @@ def connect(
         threads: workers of one query.
         extensions: names as of the wheels, for example `postgres_scanner`.
         spill_folder: in it a folder of its own is made to spill; the system's temporary folder by default.
-            What is spilled goes when the connection is closed.
+            It goes with the connection, and after a kill when somebody spills there again.
 
     Raises:
         ConfigError: the wheel of an extension is not installed; the hint is its install line.
     """
+    spill = SpillFolder(spill_folder)
     connection = duckdb.connect(
         config={
             "memory_limit": f"{max(memory_bytes // MEBIBYTE, 32)}MiB",
             "threads": str(max(threads, 1)),
-            "temp_directory": str(_own_spill_folder(spill_folder)),
+            "temp_directory": str(spill.path),
             "preserve_insertion_order": "false",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -66,18 +66,11 @@ def connect(
             "allow_unsigned_extensions": "true" if extensions else "false",
         }
     )
+    weakref.finalize(connection, spill.remove)
     connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     for name in extensions:
         connection.execute(f"LOAD {literal(str(_extension_file(name)))}")
     return connection
-
-
-def _own_spill_folder(parent: str | Path | None) -> Path:
-    """A name in the parent: DuckDB makes the folder when it first spills, and removes it at the end. Two
-    processes that spilled into one folder overwrote each other's blocks and died of it."""
-    parent = Path(parent or tempfile.gettempdir())
-    parent.mkdir(parents=True, exist_ok=True)
-    return parent / f"asgard-spill-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
 
 def _extension_file(name: str) -> Path:
