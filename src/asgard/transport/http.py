@@ -4,46 +4,53 @@ Knows statuses, Retry-After and rate-limit headers; leaves paging and records to
 the process in the request alone: never for another host (redirects and next pages elsewhere are refused),
 never in an error or a URL that is shown. Addresses that clouds give their credentials out at are refused.
 
-Reference: https://www.rfc-editor.org/rfc/rfc9110, https://www.rfc-editor.org/rfc/rfc6585
+Reference: https://www.rfc-editor.org/rfc/rfc9110, https://www.rfc-editor.org/rfc/rfc6585,
+https://www.rfc-editor.org/rfc/rfc8288 (Link)
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import orjson
+import urllib3
 
 from asgard.core.budget import MEBIBYTE
 from asgard.core.cancel import Cancel
-from asgard.core.errors import (
-    AsgardError,
-    AuthenticationError,
-    Bug,
-    ConfigError,
-    DataError,
-    QueryError,
-    Refused,
-    Unreachable,
-)
+from asgard.core.errors import AsgardError, ConfigError, DataError, Unreachable
 from asgard.core.secret import STARS, redact
-from asgard.transport.http_rules import SECRET_NAME, asked_wait_seconds, backoff_seconds, metadata_address
+from asgard.transport.http_budget import shared_budget
+from asgard.transport.http_errors import AGAIN, FOREIGN, NEVER_SENT, given_up, may_heal, refusal, translated
+from asgard.transport.http_rules import (
+    SECRET_NAME,
+    asked_wait_seconds,
+    backoff_seconds,
+    metadata_address,
+    origin_of,
+    used_up_seconds,
+    with_params,
+)
 
 MOST_BODY_BYTES = 256 * MEBIBYTE
+PART_BYTES = 64 * 1024
 MOST_REDIRECTS = 5
+MOST_RENEWALS = 2
+"""How often one request may find its token expired, before the credentials themselves are the reason."""
 LONGEST_ASKED_WAIT_SECONDS = 900.0
 """How long a server may make us wait with Retry-After; beyond it the run fails and says until when."""
 SHOWN_CHARACTERS = 300
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+CONNECTIONS = 8
+_NEXT = re.compile(r"""<([^>]*)>[^<]*?;\s*rel\s*=\s*["']?[^"',;]*\bnext\b""", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,9 @@ class HttpSettings:
         basic: user and password for basic authentication.
         secrets: values that no text may show.
         max_retries: further attempts after the first.
-        rate_limit: most requests a second; None for no limit.
+        rate_limit: most requests within `rate_seconds`, of everybody in this process who has the same
+            account; None for no limit.
+        hopeless: name in the JSON of a 429 to the value with which waiting does not help today.
         ca_file: PEM file of certificate authorities that are trusted besides the usual ones.
         allow_metadata_addresses: link-local addresses are no mistake here.
     """
@@ -68,6 +77,8 @@ class HttpSettings:
     timeout_seconds: float = 30.0
     max_retries: int = 5
     rate_limit: float | None = None
+    rate_seconds: float = 1.0
+    hopeless: Mapping[str, str] = field(default_factory=dict)
     ca_file: str | None = None
     allow_metadata_addresses: bool = False
 
@@ -78,13 +89,22 @@ class Request:
 
     Attributes:
         url: absolute, or relative to the base.
-        body: sent as JSON; None for no body.
+        body: sent as JSON, a text as it is; None for no body.
+        form: sent as a form, instead of a body.
+        repeatable: asking twice does no harm, whatever the method.
     """
 
     url: str
     method: str = "GET"
     params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     body: Any = field(default=None, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    repeatable: bool = False
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether it may be asked again though it may have been done."""
+        return self.repeatable or self.method in ("GET", "HEAD")
 
 
 @dataclass(frozen=True)
@@ -92,6 +112,7 @@ class Answer:
     """What came back, with a status of 200 to 299, or one that the caller said it wants to see.
 
     Attributes:
+        headers: names in lower case.
         url: of the answer, without secrets; for people.
         next_link: the Link header's `next`; None when there is none.
     """
@@ -105,33 +126,50 @@ class Answer:
 
     def at(self, link: str) -> str:
         """The absolute URL of a link in the answer; as it is, with whatever secret is in it."""
-        return str(httpx.URL(self.asked_url).join(link))
+        return urljoin(self.asked_url, link)
+
+
+class Authorizer(Protocol):
+    """Gives out credentials that change. Used from any thread."""
+
+    def header(self) -> str:
+        """What stands in `Authorization` now; asked before every attempt."""
+
+    def expired(self, header: str) -> bool:
+        """The server did not take it: True when another one is worth an attempt."""
 
 
 class HttpClient:
     """Connections to one host. Used from any thread."""
 
-    def __init__(self, settings: HttpSettings, cancel: Cancel) -> None:
+    def __init__(self, settings: HttpSettings, cancel: Cancel, authorizer: Authorizer | None = None) -> None:
         self._settings = settings
         self._cancel = cancel
+        self._authorizer = authorizer
         self._base = _checked_base(settings.base_url)
-        self._origin = _origin(self._base)
-        self._turn = threading.Lock()
-        self._next_turn = 0.0
+        self._origin = origin_of(self._base)
+        self._host = self._origin[1]
+        account = hashlib.sha256(repr((settings.headers, settings.params, settings.basic)).encode()).digest()
+        self._budget = shared_budget((self._origin, account), settings.rate_limit, settings.rate_seconds)
         self._checked_hosts: set[str] = set()
-        self._client = httpx.Client(
-            headers={"Accept": "application/json", "User-Agent": "asgard", **settings.headers},
-            auth=settings.basic,
-            timeout=settings.timeout_seconds,
-            verify=_trust(settings.ca_file),
-            follow_redirects=False,  # our own way: credentials stay with their host
-        )
+        self._pool = _pool(self._base, settings)
+        self._headers = {
+            "Accept": "application/json",
+            "User-Agent": "asgard",
+            **urllib3.make_headers(accept_encoding=True),
+            **settings.headers,
+        }
+        if settings.basic is not None:
+            user, password = settings.basic
+            basic = urllib3.make_headers(basic_auth=f"{user}:{password}".encode().decode("latin-1"))
+            self._headers["Authorization"] = basic["authorization"]
 
     def send(self, request: Request, *, wanted: Sequence[int] = ()) -> Answer:
         """Asks until there is an answer, at most `max_retries` times more.
 
         What may have been done already is not asked again: other methods than GET and HEAD only if the
-        server said 429, or never heard of it.
+        server said 429, or never heard of it, or if the request is repeatable. An expired token is renewed
+        in between. An error after several attempts is not retryable: nobody needs to try all that again.
 
         Args:
             wanted: further statuses that are an answer and no error.
@@ -143,28 +181,33 @@ class HttpClient:
             ConfigError: the host is a metadata address, or the answer sends us to another host.
         """
         url = self.absolute(request.url)
-        for attempt in range(self._settings.max_retries + 1):
+        attempt = renewals = 0
+        while True:
             last = attempt == self._settings.max_retries
-            self._wait_for_turn()
+            header = self._authorizer.header() if self._authorizer else ""
             try:
-                response = self._once(request, url)
-            except httpx.HTTPError as error:
-                again = request.method in ("GET", "HEAD") or isinstance(error, _NEVER_SENT)
-                if last or not again or not _may_heal(error):
-                    raise self.translated(error, url) from error
+                with self._budget.turn(self._cancel):
+                    response = self._once(request, url, header)
+            except FOREIGN as error:
+                again = may_heal(error) and (request.is_safe or isinstance(error, NEVER_SENT))
+                if last or not again:
+                    raise given_up(self.translated(error, url), attempt + 1) from error
                 self._cancel.sleep(backoff_seconds(attempt))
+                attempt += 1
                 continue
-            except (httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, ValueError) as error:
-                raise self.translated(error, url) from error
+            used_up = used_up_seconds(response.headers, time.time())
+            if used_up is not None and used_up <= LONGEST_ASKED_WAIT_SECONDS:
+                self._budget.pause(used_up)
             if 200 <= response.status < 300 or response.status in wanted:
                 return response
-            again = response.status == 429 or (
-                response.status in _AGAIN and request.method in ("GET", "HEAD")
-            )
-            if last or not again:
-                raise self._refusal(response, attempt + 1)
-            self._cancel.sleep(self._wait_seconds(response, attempt))
-        raise Bug("the last attempt neither answered nor failed")
+            if response.status == 401 and self._renewed(header, renewals):
+                renewals += 1
+                continue
+            again = response.status == 429 or (response.status in AGAIN and request.is_safe)
+            if last or not again or self._is_hopeless(response):
+                raise given_up(self._refusal(response, attempt + 1), attempt + 1)
+            self._wait(response, attempt)
+            attempt += 1
 
     def absolute(self, url: str) -> str:
         """The URL with the base in front of it, if it needs one.
@@ -173,22 +216,29 @@ class HttpClient:
             ConfigError: it is of another host.
         """
         joined = url if re.match(r"https?://", url, re.IGNORECASE) else _joined(self._base, url)
-        parts = httpx.URL(joined)
-        if parts.host == self._base.host and parts.scheme != self._base.scheme and parts.port is None:
-            # Behind a proxy servers often take themselves for http; their credentials stay on https.
-            parts = parts.copy_with(scheme=self._base.scheme, port=self._base.port)
-        if _origin(parts) != self._origin:
+        try:
+            parts, base = urlsplit(joined), urlsplit(self._base)
+            if parts.hostname == base.hostname and parts.scheme != base.scheme and parts.port is None:
+                # Behind a proxy servers often take themselves for http; their credentials stay on https.
+                joined = parts._replace(scheme=base.scheme, netloc=base.netloc).geturl()
+            same = origin_of(joined) == self._origin
+        except ValueError as error:
+            raise ConfigError(f"{self.redacted(joined)} is no URL: {error}", hint="look at path") from error
+        if not same:
             raise ConfigError(
-                f"{self.shown(joined)} is of another host than {self._base.host}",
+                f"{self.shown(joined)} is of another host than {self._host}",
                 hint="credentials are only sent to base_url: set it to that host if that is meant",
             )
-        return str(parts)
+        return joined
 
     def shown(self, url: str) -> str:
         """The URL without user, secrets and values of parameters that look secret."""
-        parts = httpx.URL(url)
-        hidden = [(k, STARS if SECRET_NAME.search(k) else v) for k, v in parts.params.multi_items()]
-        plain = str(parts.copy_with(userinfo=b"", query=None))
+        parts = urlsplit(url)
+        hidden = [
+            (k, STARS if SECRET_NAME.search(k) else v)
+            for k, v in parse_qsl(parts.query, keep_blank_values=True)
+        ]
+        plain = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
         text = plain + ("?" + "&".join(f"{k}={v}" for k, v in hidden) if hidden else "")
         return self.redacted(text)
 
@@ -196,55 +246,53 @@ class HttpClient:
         """The text without any of the settings' secrets."""
         return redact(text, [*self._settings.secrets, *(self._settings.basic or ())[1:]])
 
+    def without_secrets(self, url: str) -> str:
+        """The URL as it may be kept: what every request sends by itself is not in it (Promise 6)."""
+        parts = urlsplit(url)
+        secrets = {*self._settings.secrets, *(self._settings.basic or ())[1:]}
+        kept = [
+            (k, v)
+            for k, v in parse_qsl(parts.query, keep_blank_values=True)
+            if k not in self._settings.params and v not in secrets
+        ]
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(kept)).geturl()
+
     def close(self) -> None:
         """Gives the connections back; more than once is fine."""
-        self._client.close()
+        self._pool.clear()
 
     def translated(self, error: Exception, url: str) -> AsgardError:
-        """Our error for one of httpx's, most specific first."""
+        """Our error for a foreign one."""
         told = self.redacted(str(error) or type(error).__name__)
-        host = httpx.URL(url).host
-        where = {"url": self.shown(url)}
-        if isinstance(error, httpx.TimeoutException):
-            return Unreachable(
-                f"{host} did not answer within {self._settings.timeout_seconds:g} s",
-                hint="raise timeout_seconds if it is slow",
-                where=where,
-            )
-        if isinstance(error, httpx.DecodingError):
-            return DataError(f"the answer of {host} cannot be unpacked: {told}", where=where)
-        if isinstance(error, httpx.ConnectError):
-            return _unconnected(error, host, told, where)
-        if isinstance(error, httpx.ProxyError):
-            return Unreachable(f"the proxy refused: {told}", hint="look at HTTPS_PROXY", where=where)
-        if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-            return ConfigError(
-                f"the request is none: {told}", hint="look at base_url, path, headers", where=where
-            )
-        if isinstance(error, httpx.HTTPError | httpx.StreamError | httpx.CookieConflict):
-            return Unreachable(f"{host} broke off: {told}", where=where)
-        return ConfigError(f"the request is none: {told}", where=where)
+        host = urlsplit(url).hostname or self._host
+        return translated(error, told, host, self.shown(url), self._settings.timeout_seconds)
 
-    def _once(self, request: Request, url: str) -> Answer:
+    def _once(self, request: Request, url: str, header: str) -> Answer:
         params: Mapping[str, Any] = {**self._settings.params, **request.params}
-        method, body = request.method, request.body
+        method, (kind, body) = request.method, _encoded(request)
+        headers = {**self._headers, **({"Content-Type": kind} if kind else {})}
+        if header:
+            headers["Authorization"] = header
         for _ in range(MOST_REDIRECTS + 1):
-            self._refuse_metadata(httpx.URL(url).host)
-            target = httpx.URL(url).copy_merge_params(params) if params else httpx.URL(url)
-            with self._client.stream(method, target, json=body) as response:
-                if not response.has_redirect_location:
-                    return Answer(
-                        response.status_code,
-                        dict(response.headers),
-                        _body(response),
-                        self.shown(str(response.url)),
-                        response.links.get("next", {}).get("url"),
-                        str(response.url),
-                    )
-                url = self.absolute(str(response.url.join(response.headers["location"])))
-                if response.status_code == 303:
-                    method, body = "GET", None
+            self._refuse_metadata(urlsplit(url).hostname or "")
+            target = with_params(url, params) if params else url
+            response = self._pool.urlopen(
+                method, target, body=body, headers=headers, redirect=False, retries=False,
+                preload_content=False,
+            )  # fmt: skip
+            try:
+                location = response.get_redirect_location()
+                content = _body(response)  # of a redirect too: the connection is used again
+            finally:
+                response.release_conn()
+            if not location:
+                told = {name.lower(): value for name, value in response.headers.items()}
+                link = _NEXT.search(told.get("link", ""))
+                return Answer(response.status, told, content, self.shown(target), link and link[1], target)
+            url = self.absolute(urljoin(target, str(location)))
             params = {}  # the new place has its own
+            if response.status == 303:
+                method, body = "GET", None
         raise ConfigError(f"{self.shown(url)} redirects again and again", hint="look at base_url and path")
 
     def _refuse_metadata(self, host: str) -> None:
@@ -257,56 +305,44 @@ class HttpClient:
             )
         self._checked_hosts.add(host)
 
-    def _wait_for_turn(self) -> None:
-        self._cancel.check()
-        with self._turn:
-            now = time.monotonic()
-            mine = max(now, self._next_turn)
-            if self._settings.rate_limit:
-                self._next_turn = mine + 1.0 / self._settings.rate_limit
-        if mine > now:
-            self._cancel.sleep(mine - now)
+    def _renewed(self, header: str, renewals: int) -> bool:
+        return self._authorizer is not None and renewals < MOST_RENEWALS and self._authorizer.expired(header)
 
-    def _wait_seconds(self, response: Answer, attempt: int) -> float:
+    def _wait(self, response: Answer, attempt: int) -> None:
         asked = asked_wait_seconds(response.headers, time.time())
+        if asked is None and response.status == 429 and self._settings.rate_limit:
+            asked = self._settings.rate_seconds * (attempt + 1)
         if asked is None:
-            return backoff_seconds(attempt)
+            self._cancel.sleep(backoff_seconds(attempt))
+            return
         if asked > LONGEST_ASKED_WAIT_SECONDS:
-            raise Unreachable(
-                f"the server wants us to wait for {asked:.0f} s",
-                hint="run again then, or lower rate_limit",
-                where={"url": response.url},
+            raise given_up(
+                Unreachable(
+                    f"the server wants us to wait for {asked:.0f} s",
+                    hint="run again then, or lower rate_limit",
+                    where={"url": response.url},
+                ),
+                attempt + 2,
             )
-        return asked + random.uniform(0, 0.1)
+        if response.status == 429:
+            self._budget.pause(asked)  # it means everybody who asks with this account, and so us too
+        else:
+            self._cancel.sleep(asked + random.uniform(0, 0.1))
 
-    def _refusal(self, response: Answer, attempts: int) -> AsgardError:
-        status, where = response.status, {"url": response.url}
-        told = f"status {status}{self._excerpt(response)}"
-        if status == 401:
-            return AuthenticationError(
-                f"the credentials were refused: {told}",
-                hint="look at auth_type and at the token, password or key",
-                where=where,
-            )
-        if status in (403, 407):
-            hint = (
-                "ask for the permission" if status == 403 else "the proxy wants credentials: set HTTPS_PROXY"
-            )
-            return Refused(f"not allowed: {told}", hint=hint, where=where)
-        if status in (404, 410):
-            return QueryError(f"not found: {told}", hint="look at base_url and path", where=where)
-        if status in _AGAIN or status >= 500:
-            tried = f" after {attempts} attempts" if attempts > 1 else ""
-            hint = "lower rate_limit" if status == 429 else "try later"
-            return Unreachable(f"the server failed{tried}: {told}", hint=hint, where=where)
-        return QueryError(
-            f"the server does not take the request: {told}",
-            hint="look at method, params and body",
-            where=where,
+    def _is_hopeless(self, response: Answer) -> bool:
+        if response.status != 429 or not self._settings.hopeless:
+            return False
+        try:
+            told = orjson.loads(response.content)
+        except orjson.JSONDecodeError:
+            return False
+        return isinstance(told, dict) and any(
+            told.get(name) == value for name, value in self._settings.hopeless.items()
         )
 
-    def _excerpt(self, response: Answer) -> str:
-        return f": {self.excerpt(response.content)}" if response.content.strip() else ""
+    def _refusal(self, response: Answer, attempts: int) -> AsgardError:
+        excerpt = f": {self.excerpt(response.content)}" if response.content.strip() else ""
+        return refusal(response.status, excerpt, response.url, attempts)
 
     def excerpt(self, content: bytes) -> str:
         """The first characters of an answer, on one line, without secrets."""
@@ -314,36 +350,19 @@ class HttpClient:
         return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 3] + "..."
 
 
-def _may_heal(error: Exception) -> bool:
-    return not isinstance(
-        error, httpx.UnsupportedProtocol | httpx.DecodingError | httpx.LocalProtocolError
-    ) and ("CERTIFICATE_VERIFY_FAILED" not in str(error))
+def _encoded(request: Request) -> tuple[str, bytes | None]:
+    if request.form is not None:
+        return "application/x-www-form-urlencoded", urlencode(request.form).encode()
+    if request.body is None:
+        return "", None
+    if isinstance(request.body, str):
+        return "text/plain; charset=utf-8", request.body.encode()
+    return "application/json", orjson.dumps(request.body)
 
 
-def _unconnected(error: Exception, host: str, told: str, where: Mapping[str, str]) -> AsgardError:
-    if "CERTIFICATE_VERIFY_FAILED" in told:
-        return Unreachable(
-            f"the certificate of {host} is not trusted: {told}",
-            hint="give the authority that signed it as ca_file, or mend base_url",
-            where=where,
-        )
-    if "SSL" in told or "TLS" in told:
-        return Unreachable(
-            f"no TLS with {host}: {told}", hint="is it http:// instead of https://?", where=where
-        )
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, socket.gaierror):
-            return Unreachable(f"the name {host} is not known: {told}", hint="look at base_url", where=where)
-        cause = cause.__cause__ or cause.__context__
-    return Unreachable(
-        f"{host} takes no connection: {told}", hint="is it running, and is base_url right?", where=where
-    )
-
-
-def _body(response: httpx.Response) -> bytes:
+def _body(response: urllib3.BaseHTTPResponse) -> bytes:
     parts, size = [], 0
-    for part in response.iter_bytes():
+    for part in response.stream(PART_BYTES, decode_content=True):
         size += len(part)
         if size > MOST_BODY_BYTES:
             raise DataError(
@@ -353,36 +372,50 @@ def _body(response: httpx.Response) -> bytes:
     return b"".join(parts)
 
 
-def _checked_base(base_url: str) -> httpx.URL:
+def _checked_base(base_url: str) -> str:
     try:
-        base = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError) as error:
+        base = urlsplit(base_url)
+        base.port  # noqa: B018 a port that is no number is found when it is asked for
+    except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"base_url is no URL: {error}", hint="https://api.example.com/v1") from error
-    if base.scheme not in ("http", "https") or not base.host:
+    if base.scheme not in ("http", "https") or not base.hostname or re.search(r"\s", base_url):
         raise ConfigError(
             f"base_url {base_url!r} does not begin with https:// and a host",
             hint="https://api.example.com/v1",
         )
-    if base.userinfo:
+    if "@" in base.netloc:
         raise ConfigError("base_url has a user in it", hint="set username and password instead")
-    return base
+    return base_url
 
 
-def _joined(base: httpx.URL, path: str) -> str:
+def _joined(base: str, path: str) -> str:
     if path.startswith("?"):
         return f"{base}{path}"
-    whole = str(base.copy_with(query=None, fragment=None)).rstrip("/")
+    whole = urlsplit(base)._replace(query="", fragment="").geturl().rstrip("/")
     return f"{whole}/{path.lstrip('/')}" if path else whole
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
+def _pool(base: str, settings: HttpSettings) -> urllib3.PoolManager:
+    options: dict[str, Any] = {
+        "timeout": urllib3.Timeout(connect=settings.timeout_seconds, read=settings.timeout_seconds),
+        "maxsize": CONNECTIONS,
+    }
+    parts = urlsplit(base)
+    if parts.scheme == "https":
+        options["ssl_context"] = _trust(settings.ca_file)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(parts.hostname or ""):
+        return urllib3.PoolManager(**options)
+    user = urlsplit(proxy)
+    named = f"{user.username}:{user.password or ''}" if user.username else None
+    headers = urllib3.make_headers(proxy_basic_auth=named)
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
 
 
 @cache
 def _trust(ca_file: str | None) -> ssl.SSLContext:
     """Whose certificates are believed; made once, as reading all authorities takes long."""
-    context = httpx.create_ssl_context()
+    context = ssl.create_default_context()
     if ca_file is None:
         return context
     try:

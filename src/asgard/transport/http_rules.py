@@ -1,6 +1,8 @@
-"""What HTTP clients keep to: how long to wait, which addresses never to ask, which names to hide.
+"""What HTTP clients keep to: how long to wait, which addresses never to ask, which names to hide, how URLs
+are put together.
 
-Reference: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+Reference: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after,
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import ipaddress
 import random
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0
@@ -38,11 +42,35 @@ def asked_wait_seconds(headers: Mapping[str, str], now: float) -> float | None:
             return max(email.utils.parsedate_to_datetime(after).timestamp() - now, 0.0)
         except ValueError:
             pass
-    for prefix in ("x-ratelimit-", "ratelimit-", "x-rate-limit-"):
-        left, reset = headers.get(f"{prefix}remaining"), headers.get(f"{prefix}reset", "")
-        if left == "0" and re.fullmatch(r"\d+(\.\d+)?", reset):
+    return used_up_seconds(headers, now)
+
+
+_REMAINING = re.compile(r"(x-)?([a-z]+-)?rate-?limit-remaining")
+_IN_ONE = re.compile(r"\b(?:remaining=|r=)0\b.*?\b(?:reset=|t=)(\d+)")
+_SECONDS = re.compile(r"\d+(\.\d+)?")
+
+
+def used_up_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """How long until there may be more requests, when these headers say that there may be none now: their
+    reset (seconds, or seconds since 1970) or their interval; None when they do not say so.
+
+    Args:
+        headers: names in lower case.
+    """
+    for name, value in headers.items():
+        if "rate" not in name:
+            continue
+        if found := _IN_ONE.search(value):
+            return float(found[1])
+        if value.strip() != "0" or not _REMAINING.fullmatch(name):
+            continue
+        reset = headers.get(name.replace("remaining", "reset"), "")
+        if _SECONDS.fullmatch(reset):
             seconds = float(reset)
             return max(seconds - now, 0.0) if seconds > 1e9 else seconds
+        interval = headers.get(name.replace("remaining", "interval-milliseconds"), "")
+        if _SECONDS.fullmatch(interval):
+            return float(interval) / 1000
     return None
 
 
@@ -66,3 +94,24 @@ def metadata_address(host: str) -> str | None:
         if any(ip.version == network.version and ip in network for network in _METADATA):
             return str(ip)
     return None
+
+
+def origin_of(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: what decides who gets credentials."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def with_params(url: str, params: Mapping[str, Any]) -> str:
+    """The URL with query parameters; those of the same name that it has are replaced."""
+    parts = urlsplit(url)
+    own = [(k, v) for k, v in parse_qsl(parts.query, keep_blank_values=True) if k not in params]
+    query = urlencode([*own, *_pairs(params)])
+    return parts._replace(query=query).geturl()
+
+
+def _pairs(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in params.items():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if one is not None:
+                yield name, ("true" if one else "false") if isinstance(one, bool) else str(one)
