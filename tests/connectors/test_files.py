@@ -428,3 +428,29 @@ def test_batches_are_about_as_large_as_asked(folder: Path) -> None:
             batches = list(read.read(plan.splits[0]))
         assert sum(batch.num_rows for batch in batches) == rows
         assert max(batch.nbytes for batch in batches) < 1 << 20
+
+
+# ---- partitions
+
+
+def test_folders_are_columns(folder: Path) -> None:
+    put(folder, "t/year=2024/town=New%20York/a.csv", "x\n1\n")
+    put(folder, "t/year=2025/town=__HIVE_DEFAULT_PARTITION__/b.csv", "x\n2\n")
+    got = loaded(folder, "t", {"path": "t", "hive": True, "columns": {"year": "int16"}, "with_file": False})
+    assert got.types == {"x": "int64", "year": "int16", "town": "string"}
+    assert got.rows == [{"x": 1, "year": 2024, "town": "New York"}, {"x": 2, "year": 2025, "town": None}]
+    assert loaded(folder, "t", {"path": "t", "hive": True}).rows[0]["year"] == "2024"
+    assert "year" not in loaded(folder, "t", {"path": "t"}).rows[0]
+
+
+def test_partitions_that_do_not_fit(folder: Path) -> None:
+    put(folder, "t/year=2024/a.csv", "x,year\n1,2023\n")
+    with pytest.raises(ConfigError, match="have a column year of their own"):
+        loaded(folder, "t", {"path": "t", "hive": True})
+    chosen = {"path": "t", "hive": True, "exclude_columns": ["year"], "with_file": False}
+    assert loaded(folder, "t", chosen).rows == [{"x": 1, "year": "2024"}]
+    with pytest.raises(DataError, match="2024"):
+        loaded(folder, "t", {**chosen, "columns": {"year": "date"}})
+    put(folder, "t/b.csv", "x,year\n1,2023\n")
+    with pytest.raises(DataError, match=r"b\.csv is partitioned by nothing|partitioned by year"):
+        loaded(folder, "t", chosen)

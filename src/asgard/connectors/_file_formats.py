@@ -96,6 +96,10 @@ class FilesStreamOptions(Config):
         description="Adds the column _file, the name of each row's file; by default where a pattern or "
         "folder is read. `cursor: _file` then reads new files only.",
     )
+    hive: bool = Field(
+        default=False,
+        description="Folders such as year=2024 are columns behind the files' own; text, or as `columns` says.",
+    )
     changed_files: Literal["refuse", "reload"] | None = Field(
         default=None,
         description="With `cursor: _file`, what happens when a loaded file changed: reload reads it again, "
@@ -140,10 +144,12 @@ class Reading:
     Attributes:
         batch_bytes: about how large a batch may be.
         cancel: asked before every batch.
+        reader_bytes: what may be held of something that cannot be read in parts.
     """
 
     batch_bytes: int
     cancel: Cancel
+    reader_bytes: int
 
 
 Files = Sequence[FoundFile]
@@ -234,7 +240,7 @@ def _parquet() -> Format:
 
     def rows(part: Part, options: Options, schema: pa.Schema, wanted: Reading) -> Iterator[pa.RecordBatch]:
         groups = part.groups or range(len(row_groups(part.file)))
-        return read_parquet(part.file, groups, schema, wanted.batch_bytes, wanted.cancel)
+        return read_parquet(part.file, groups, schema, wanted.batch_bytes, wanted.cancel, wanted.reader_bytes)
 
     return Format(schema, sketch, rows)
 

@@ -1,4 +1,4 @@
-"""Which files make up a table, what a folder has, and which of the files are in the lake already."""
+"""Which files make up a table, what a place has, and which of the files are in the lake already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from asgard.connectors._file_formats import SUFFIXES, FilesStreamOptions, Part
 from asgard.core.errors import ConfigError, DataError, PositionLost, QueryError
 from asgard.core.position import Token
-from asgard.transport.files import MEMBER, FoundFile, existing_folder, find_files
+from asgard.transport.files import MEMBER, FoundFile, Place
 from asgard.transport.parquet import row_groups
 from asgard.transport.spreadsheet import sheet_names
 
@@ -41,25 +41,14 @@ class FileSet:
     several: bool = False
 
 
-def root_of(path: str) -> Path:
-    """The folder that patterns are relative to.
-
-    Raises:
-        ConfigError: the source's path is not there.
-    """
-    found = existing_folder(path)
-    return found if found.is_dir() else found.parent
-
-
-def discovered(path: str, format: str | None) -> Iterator[FileSet]:
-    """What a folder has: each readable file at its top is a table, and each of its folders with files of one
+def discovered(place: Place, format: str | None) -> Iterator[FileSet]:
+    """What a place has: each readable file at its top is a table, and each of its folders with files of one
     format below it is one. Workbooks have a table for each sheet."""
-    start = existing_folder(path)
-    if start.is_file():
-        for file in find_files(start.parent, start.name):
+    if place.only:
+        for file in place.find(place.only):
             yield from _tables_of(file, format, _stem(file))
         return
-    files = [file for file in find_files(start) if _format_of(file, format)]
+    files = [file for file in place.find() if _format_of(file, format)]
     alone = [file for file in files if not file.member and "/" not in file.name]
     stems = [_stem(file) for file in alone]
     for file, stem in zip(alone, stems, strict=True):
@@ -99,7 +88,7 @@ def _format_of(file: FoundFile, given: str | None) -> str | None:
     return given or SUFFIXES.get(file.suffix)
 
 
-def named_set(path: str, name: str, options: FilesStreamOptions, format: str | None) -> FileSet:
+def named_set(place: Place, name: str, options: FilesStreamOptions, format: str | None) -> FileSet:
     """The files of a table as it is configured, or as it is called in the folder.
 
     Raises:
@@ -107,39 +96,43 @@ def named_set(path: str, name: str, options: FilesStreamOptions, format: str | N
         ConfigError: the files are written in several formats.
     """
     written = options.format or format
-    start = existing_folder(path)
+    only = place.only
     if options.path is not None:
-        return _matching(root_of(path), name, options.path, written)
-    if start.is_file() and not (written or SUFFIXES.get(Path(path).suffix.lower()) == "excel"):
-        return _one_file(start, name, written)
-    found = list(discovered(path, written))
+        return matching(place, name, options.path, written)
+    if only and not (written or SUFFIXES.get(Path(only).suffix.lower()) == "excel"):
+        return matching(place, name, only, written)
+    found = list(discovered(place, written))
     for table in found:
         if name in (table.name, f"{table.namespace}.{table.name}"):
             return table
-    if start.is_file():
-        return _one_file(start, name, written)
+    if only:
+        return matching(place, name, only, written)
     names = [f"{t.namespace}.{t.name}" if t.namespace else t.name for t in found]
     raise QueryError(
-        f"{path} has no file for {name!r}",
+        f"{place.location} has no file for {name!r}",
         hint=f"give it a path; there are: {', '.join(names[:10])}"
         if names
-        else "the folder has no data files",
+        else "there are no data files: look at the path, or give it a format",
         where={"stream": name},
     )
 
 
-def _one_file(file: Path, name: str, format: str | None) -> FileSet:
-    return _matching(file.parent, name, file.name, format)
+def matching(place: Place, name: str, pattern: str, format: str | None) -> FileSet:
+    """The files that a path or pattern means, as one table.
 
-
-def _matching(root: Path, name: str, pattern: str, format: str | None) -> FileSet:
-    folder = (root / pattern).is_dir()
-    files = find_files(root, f"{pattern.rstrip('/')}/**/*" if folder else pattern)
+    Raises:
+        QueryError: there are none.
+        ConfigError: they are written in several formats.
+    """
+    files = place.find(pattern)
+    folder = not files and place.is_folder(pattern)
+    if folder:
+        files = place.find(f"{pattern.rstrip('/')}/**/*")
     known = [file for file in files if _format_of(file, format)]
     if not known:
         raise QueryError(
             f"no file matches {pattern!r}" if not files else f"{files[0].name} is of no known format",
-            hint=f"patterns are relative to {root}" if not files else "give it a format: csv, json, ...",
+            hint=place.near(pattern) if not files else "give it a format: csv, json, ...",
             where={"stream": name},
         )
     formats = {_format_of(file, format): file.name for file in known}
@@ -150,7 +143,7 @@ def _matching(root: Path, name: str, pattern: str, format: str | None) -> FileSe
             hint="make the pattern narrower, or give the table a format",
             where={"stream": name},
         )
-    asked_for_several = any(sign in pattern for sign in "*?[") and not (root / pattern).is_file()
+    asked_for_several = any(sign in pattern for sign in "*?[") and not place.is_file(pattern)
     several = folder or asked_for_several or len(known) > 1
     return FileSet(name, tuple(known), _format_of(known[0], format) or "", several=several)
 

@@ -1,7 +1,8 @@
-"""Files on the local disk: finding them, opening them through their compression, noticing that they changed.
+"""Files: finding them, opening them through their compression, noticing that they changed.
 
-A `FoundFile` is one file or one member of a zip archive. Knows gzip, bzip2, Zstandard and zip; leaves what
-stands in a file to the formats (`delimited`, `json_records`, `parquet`, `spreadsheet`).
+A `FoundFile` is one file or one member of a zip archive, in a `Place`: the local disk (here) or a bucket
+(`objects`). Knows gzip, bzip2, Zstandard and zip; leaves what stands in a file to the formats (`delimited`,
+`json_records`, `parquet`, `spreadsheet`).
 
 Reference: https://arrow.apache.org/docs/python/memory.html#input-and-output
 """
@@ -15,10 +16,10 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, Self
 
 import pyarrow as pa
 
@@ -35,7 +36,98 @@ from asgard.core.errors import (
 COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zstd": "zstd", ".zip": "zip"}
 MEMBER = "!"
 """Between an archive and its member in a file's name: `2013.zip!flights/january.csv`."""
+VERSION = "@"
+"""Between an object and its version in a file's name."""
+_ALWAYS = ("path", "name", "size_bytes", "modified_ns")
 _SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Place(Protocol):
+    """Where files lie."""
+
+    @property
+    def location(self) -> str:
+        """What patterns are relative to, for people."""
+
+    @property
+    def only(self) -> str:
+        """The name of the one file that the place is; empty for a folder."""
+
+    def find(self, pattern: str = "**/*") -> list[FoundFile]:
+        """The files that a pattern means, sorted by name, archives as their members."""
+
+    def is_file(self, name: str) -> bool:
+        """Whether there is a file of this very name, signs of patterns and all."""
+
+    def is_folder(self, name: str) -> bool:
+        """Whether there are files below this very name."""
+
+    def near(self, pattern: str) -> str:
+        """What to say to somebody whose pattern matched nothing."""
+
+    def content(self, file: FoundFile) -> AbstractContextManager[str | IO[bytes]]:
+        """The bytes as they lie there, for Arrow, zip and workbooks: a path, or a stream that can seek."""
+
+    def refuse_changed(self, file: FoundFile) -> None:
+        """See `refuse_changed` of this module."""
+
+
+@dataclass(frozen=True)
+class LocalDisk:
+    """A folder of this machine, or one file of it.
+
+    Attributes:
+        path: of the folder; of the file; of nothing in particular for files with absolute paths.
+    """
+
+    path: str = "."
+
+    @classmethod
+    def existing(cls, path: str) -> Self:
+        """The folder or file that a configuration names.
+
+        Raises:
+            ConfigError: it is not there; the hint names near ones.
+        """
+        return cls(str(existing_folder(path)))
+
+    @property
+    def location(self) -> str:
+        """The folder, also of one file."""
+        return str(Path(self.path).parent) if self.only else self.path
+
+    @property
+    def only(self) -> str:
+        """The file's name."""
+        return Path(self.path).name if os.path.isfile(self.path) else ""
+
+    def find(self, pattern: str = "**/*") -> list[FoundFile]:
+        """As `find_files`."""
+        return find_files(self.location, pattern)
+
+    def is_file(self, name: str) -> bool:
+        """Whether there is a file of this very name."""
+        return (Path(self.location) / name).is_file()
+
+    def is_folder(self, name: str) -> bool:
+        """Whether there is a folder of this very name."""
+        return (Path(self.location) / name).is_dir()
+
+    def near(self, pattern: str) -> str:
+        """Where patterns begin."""
+        return f"patterns are relative to {self.location}"
+
+    def content(self, file: FoundFile) -> AbstractContextManager[str | IO[bytes]]:
+        """The path: who reads opens it."""
+        return nullcontext(file.path)
+
+    def refuse_changed(self, file: FoundFile) -> None:
+        """By size and time of change."""
+        with translated(file.name):
+            about = os.stat(file.path)
+        same_size = file.member or about.st_size == file.size_bytes
+        if not same_size or about.st_mtime_ns != file.modified_ns:
+            raise changed(file)
 
 
 @dataclass(frozen=True)
@@ -43,13 +135,16 @@ class FoundFile:
     """A file as it was when it was found.
 
     Attributes:
-        path: where it lies.
+        path: where it lies in its place.
         name: for people and positions: relative to the source's folder, POSIX separators.
         member: which member of the archive; empty when it is no archive.
         compression: gzip, bz2, zstd, zip, or empty.
         checksum: of a member's content; 0 when it is no archive.
-        size_bytes: on the disk; for a member, unpacked.
+        size_bytes: where it lies; for a member, unpacked.
         modified_ns: when its content changed last, in ns since 1970.
+        etag: what an object store calls its content; empty elsewhere.
+        version: which of an object's kept versions; empty for the newest.
+        place: where it lies; not part of what is written down.
     """
 
     path: str
@@ -59,21 +154,28 @@ class FoundFile:
     member: str = ""
     compression: str = ""
     checksum: int = 0
+    etag: str = ""
+    version: str = ""
+    place: Place = field(default=LocalDisk(), repr=False, compare=False)
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """As JSON values; `FoundFile(**written, place=...)` reads them."""
+        values = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "place"}
+        return {name: value for name, value in values.items() if value not in ("", 0) or name in _ALWAYS}
 
     @property
     def state(self) -> str:
         """What differs when the content does. In an archive that is packed anew, with one file more, the
-        others have not changed."""
-        return (
-            f"{self.size_bytes}:{self.checksum:08x}"
-            if self.member
-            else f"{self.size_bytes}:{self.modified_ns}"
-        )
+        others have not changed; nor has an object that was stored again with the same content."""
+        if self.member:
+            return f"{self.size_bytes}:{self.checksum:08x}"
+        return f"{self.size_bytes}:{self.etag or self.modified_ns}"
 
     @property
     def plain_name(self) -> str:
-        """The name of what comes out: without folder, archive and the compression's suffix."""
-        name = (self.member or self.name).rsplit("/", 1)[-1]
+        """The name of what comes out: without folder, archive, version and the compression's suffix."""
+        name = (self.member or self.name.removesuffix(f"{VERSION}{self.version}")).rsplit("/", 1)[-1]
         stem, suffix = os.path.splitext(name)
         return stem if not self.member and suffix.lower() in COMPRESSIONS else name
 
@@ -104,7 +206,7 @@ def find_files(folder: str | Path, pattern: str = "**/*") -> list[FoundFile]:
             name = Path(os.path.relpath(path, root)).as_posix()
             compression = COMPRESSIONS.get(os.path.splitext(path)[1].lower(), "")
             file = FoundFile(path, name, about.st_size, about.st_mtime_ns, "", compression)
-            found += _members(file) if compression == "zip" else [file]
+            found += members(file) if compression == "zip" else [file]
     return sorted(found, key=lambda file: file.name)
 
 
@@ -117,20 +219,18 @@ def _expanded(root: str, pattern: str) -> Iterator[str]:
     yield from glob.iglob(whole, recursive=True)
 
 
-def _members(archive: FoundFile) -> Iterator[FoundFile]:
-    with zipfile.ZipFile(archive.path) as opened:
+def members(archive: FoundFile) -> Iterator[FoundFile]:
+    """The files inside of a zip archive."""
+    with archive.place.content(archive) as content, zipfile.ZipFile(content) as opened:
         for member in opened.infolist():
             hidden = member.filename.startswith("__MACOSX/") or Path(member.filename).name.startswith(".")
             if member.is_dir() or hidden:
                 continue
-            name = f"{archive.name}{MEMBER}{member.filename}"
-            yield FoundFile(
-                path=archive.path,
-                name=name,
+            yield replace(
+                archive,
+                name=f"{archive.name}{MEMBER}{member.filename}",
                 size_bytes=member.file_size,
-                modified_ns=archive.modified_ns,
                 member=member.filename,
-                compression="zip",
                 checksum=member.CRC,
             )
 
@@ -148,21 +248,24 @@ def opened(file: FoundFile) -> Iterator[IO[bytes]]:
     """
     with translated(file.name):
         refuse_changed(file)
-        if file.compression == "zip":
-            with zipfile.ZipFile(file.path) as archive, _member(archive, file) as stream:
-                yield stream
-        elif file.compression:
-            if not file.size_bytes:
-                raise DataError(
-                    f"{file.name} is empty, and no {file.compression} file is",
-                    hint="it was cut off: fetch it again",
-                    where={"file": file.name},
-                )
-            with pa.input_stream(file.path, compression=file.compression) as stream:
-                yield stream
-        else:
-            with open(file.path, "rb") as stream:
-                yield stream
+        with file.place.content(file) as content:
+            if file.compression == "zip":
+                with zipfile.ZipFile(content) as archive, _member(archive, file) as stream:
+                    yield stream
+            elif file.compression:
+                if not file.size_bytes:
+                    raise DataError(
+                        f"{file.name} is empty, and no {file.compression} file is",
+                        hint="it was cut off: fetch it again",
+                        where={"file": file.name},
+                    )
+                with pa.input_stream(content, compression=file.compression) as stream:
+                    yield stream
+            elif isinstance(content, str):
+                with open(content, "rb") as stream:
+                    yield stream
+            else:
+                yield content
 
 
 def _member(archive: zipfile.ZipFile, file: FoundFile) -> IO[bytes]:
@@ -183,15 +286,16 @@ def refuse_changed(file: FoundFile) -> None:
         DataError: it changed, so that what was read of it may be of two contents.
         QueryError: it is gone.
     """
-    with translated(file.name):
-        about = os.stat(file.path)
-    same_size = file.member or about.st_size == file.size_bytes
-    if not same_size or about.st_mtime_ns != file.modified_ns:
-        raise DataError(
-            f"{file.name} changed while it was being read",
-            hint="run again when nobody writes to it; writers should write beside it and rename",
-            where={"file": file.name},
-        )
+    file.place.refuse_changed(file)
+
+
+def changed(file: FoundFile) -> DataError:
+    """The error for a file that is not the one that was found."""
+    return DataError(
+        f"{file.name} changed while it was being read",
+        hint="run again when nobody writes to it; writers should write beside it and rename",
+        where={"file": file.name},
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ Reference: https://parquet.apache.org/docs/file-format/
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -24,6 +25,7 @@ from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError, DataError
 from asgard.transport.column_types import word_of
 from asgard.transport.files import FoundFile, refuse_changed, translated
+from asgard.transport.parquet_pages import row_bytes
 
 MOST_BATCH_ROWS = 16_384
 BUFFER_BYTES = 1 << 20
@@ -40,13 +42,16 @@ def _opened(file: FoundFile, int96_unit: str = "us") -> Iterator[pq.ParquetFile]
     with translated(file.name):
         refuse_changed(file)
         try:
-            with pq.ParquetFile(
-                file.path,
-                pre_buffer=False,
-                buffer_size=BUFFER_BYTES,
-                coerce_int96_timestamp_unit=int96_unit,
-                page_checksum_verification=True,
-            ) as opened:
+            with (
+                file.place.content(file) as content,
+                pq.ParquetFile(
+                    content,
+                    pre_buffer=False,
+                    buffer_size=BUFFER_BYTES,
+                    coerce_int96_timestamp_unit=int96_unit,
+                    page_checksum_verification=True,
+                ) as opened,
+            ):
                 yield opened
         except OSError as error:
             if "crypt" not in str(error):
@@ -108,14 +113,23 @@ def _wider(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
 
 
 def read_parquet(
-    file: FoundFile, groups: Sequence[int], schema: pa.Schema, batch_bytes: int, cancel: Cancel
+    file: FoundFile,
+    groups: Sequence[int],
+    schema: pa.Schema,
+    batch_bytes: int,
+    cancel: Cancel,
+    reader_bytes: int = sys.maxsize,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of some row groups in the schema of the file's set."""
+    """The rows of some row groups in the schema of the file's set.
+
+    Raises:
+        DataError: it takes more than `reader_bytes` to hold what cannot be read in parts, or it is damaged.
+    """
     for group in groups:
         with _opened(file) as opened:
             about = opened.metadata.row_group(group)
-            row_bytes = max(about.total_byte_size // max(about.num_rows, 1), 1)
-            batch_rows = max(min(batch_bytes // row_bytes, MOST_BATCH_ROWS), 1)
+            width = max(row_bytes(file, about, reader_bytes), 1)
+            batch_rows = max(min(batch_bytes // width, MOST_BATCH_ROWS), 1)
             for batch in _exact_batches(opened, file, group, batch_rows):
                 cancel.check()
                 yield _fitted(batch, schema, file)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 import pyarrow as pa
@@ -69,7 +69,7 @@ def _opened(file: FoundFile) -> Iterator[CalamineWorkbook]:
     with translated(file.name):
         refuse_changed(file)
         try:
-            with CalamineWorkbook.from_path(file.path) as opened:
+            with file.place.content(file) as content, CalamineWorkbook.from_object(content) as opened:
                 yield opened
         except PasswordError as error:
             raise DataError(
@@ -128,9 +128,13 @@ def _sheet_name(file: FoundFile, names: Sequence[str], wanted: str | int | None)
 
 def _refuse_errors(file: FoundFile, name: str) -> None:
     """Refuses cells such as #N/A, which would come out as empty ones."""
-    if not zipfile.is_zipfile(file.path):
-        return
-    with zipfile.ZipFile(file.path) as package:
+    with file.place.content(file) as content:
+        if zipfile.is_zipfile(content):
+            _look_for_errors(file, name, content)
+
+
+def _look_for_errors(file: FoundFile, name: str, content: str | IO[bytes]) -> None:
+    with zipfile.ZipFile(content) as package:
         part = _sheet_part(package, name)
         if part is None:
             return
