@@ -97,7 +97,7 @@ class Workspace:
                 f"there is no source {name!r}",
                 hint=f"{self.project.file.name} has: {', '.join(self.project.sources) or 'none'}",
             )
-        settings = ReadSettings(self.budget.batch_bytes, cancel or Cancel())
+        settings = ReadSettings(self.budget.batch_bytes, cancel or Cancel(), self.budget.reader_bytes)
         source: Source = spec.connector_class(spec.config, name, settings)
         return source
 

@@ -39,6 +39,11 @@ class Budget:
         """How large one batch of one reader may be."""
         return max(min(self.data_bytes // (self.parallel * 8), 16 * MEBIBYTE), MEBIBYTE // 4)
 
+    @property
+    def reader_bytes(self) -> int:
+        """What one reader may hold of something that cannot be read in parts."""
+        return self.data_bytes // self.parallel
+
     @contextmanager
     def lease(self, size_bytes: int, cancel: Cancel) -> Iterator[None]:
         """Holds so many bytes; waits until they are free. A wish larger than all waits for all.

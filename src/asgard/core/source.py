@@ -72,6 +72,10 @@ class Reader(ABC):
     def acknowledge(self, upto: Token) -> None:
         """Everything up to here is durable in the lake; the source may forget it (Promise 3)."""
 
+    def lag_rows(self) -> int | None:
+        """How many rows at most the source has beyond what was polled; None when that is not known."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Ends the reading, breaks off a poll in another thread; more than once is fine."""
@@ -147,10 +151,12 @@ class ReadSettings:
     Attributes:
         batch_bytes: about how large a batch may be.
         cancel: asked before every batch.
+        reader_bytes: what one reader may hold altogether of what cannot be read in parts, such as one value.
     """
 
     batch_bytes: int = 8 * MEBIBYTE
     cancel: Cancel = field(default_factory=Cancel)
+    reader_bytes: int = 2048 * MEBIBYTE
 
 
 ConfigClass = type[Config]

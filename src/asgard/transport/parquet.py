@@ -12,7 +12,6 @@ Reference: https://parquet.apache.org/docs/file-format/
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -118,7 +117,7 @@ def read_parquet(
     schema: pa.Schema,
     batch_bytes: int,
     cancel: Cancel,
-    reader_bytes: int = sys.maxsize,
+    reader_bytes: int = 1 << 31,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some row groups in the schema of the file's set.
 
