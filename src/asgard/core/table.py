@@ -38,6 +38,21 @@ class TableName:
 
 
 @dataclass(frozen=True)
+class ColumnFigures:
+    """What is known of a column's values without reading them, exactly.
+
+    Attributes:
+        nulls: how many are missing.
+        smallest, largest: of the others, as int, Decimal or float; both None when there are none, or when
+            they are not known.
+    """
+
+    nulls: int
+    smallest: Any = None
+    largest: Any = None
+
+
+@dataclass(frozen=True)
 class Mount:
     """Rows for an engine to query: Parquet files that together are a table.
 
@@ -47,12 +62,14 @@ class Mount:
         rows: how many rows; None when unknown.
         reader: for tables that plain files do not tell whole (deletion vectors, column mapping): called for a
             fresh stream of the rows; files is empty then.
+        figures: columns that the files themselves tell about; others are not known.
     """
 
     schema: pa.Schema
     files: tuple[str, ...] = ()
     rows: int | None = None
     reader: Any = None
+    figures: Mapping[str, ColumnFigures] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -219,6 +236,7 @@ class LoadRequest:
         keep_existing: rows whose key is in the table already are left as they are (append with a cursor and a
             key: what is read again at ties is dropped).
         allow_missing: columns of the table that do not come become null instead of refusing the load.
+        raw: what is set aside may be messages that could not be decoded: it has the columns `core.batch.RAW`.
         run: id of the run, for the commit's metadata.
         memory_bytes: what prepare may hold.
     """
@@ -231,6 +249,7 @@ class LoadRequest:
     order_by: str = ""
     keep_existing: bool = False
     allow_missing: bool = False
+    raw: bool = False
     run: str = ""
     memory_bytes: int = 256 << 20
 

@@ -13,6 +13,7 @@ from asgard.core.errors import Conflict, DataError
 from asgard.core.table import DataFile, Mount, Staged
 from asgard.lake.pinned import Base, Columns
 from asgard.lake.snapshot import LakeFile
+from asgard.lake.statistics import figures_of
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,14 @@ class Change:
 
     def fresh(self) -> Mount:
         """The rows of this load alone, as they were staged."""
-        files = tuple(str(self.folder / file.path) for one in self.staged for file in one.files)
-        return Mount(self.columns.staged, files, sum(one.rows for one in self.staged))
+        files = [file for one in self.staged for file in one.files]
+        schema = self.columns.staged
+        return Mount(
+            schema,
+            tuple(str(self.folder / file.path) for file in files),
+            sum(file.rows for file in files),
+            figures=figures_of([file.stats for file in files], schema),
+        )
 
 
 def check_file(folder: Path, file: DataFile, schema: pa.Schema) -> None:

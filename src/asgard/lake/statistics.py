@@ -10,7 +10,7 @@ Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#per-file-st
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +18,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as t
+
+from asgard.core.table import ColumnFigures
 
 MOST_CHARACTERS = 64
 """Longer texts are bounded by a prefix: rounded down for the smallest, up for the largest."""
@@ -100,6 +102,40 @@ class FileStatistics:
         parts = ["minValues", "maxValues", "nullCount"]
         told = [f'"{part}":{{{",".join(v)}}}' for part, v in zip(parts, (low, high, nulls), strict=True) if v]
         return "{" + ",".join([f'"numRecords":{self.rows}', *told]) + "}"
+
+
+def figures_of(files: Sequence[str], schema: pa.Schema) -> dict[str, ColumnFigures]:
+    """What the statistics of files say together: of columns of numbers the bounds, of any column the nulls.
+
+    Args:
+        files: statistics as `FileStatistics.to_json` wrote them: a stranger's may be rounded.
+        schema: of all the files.
+    """
+    told = [json.loads(stats, parse_float=Decimal) for stats in files]
+    counts = [one.get("nullCount", {}) for one in told]
+    found = {}
+    for column in schema:
+        if told and all(column.name in nulls for nulls in counts):
+            found[column.name] = ColumnFigures(
+                sum(nulls[column.name] for nulls in counts), *_span(told, column.name, column.type)
+            )
+    return found
+
+
+def _span(told: Sequence[Any], name: str, type_: pa.DataType) -> tuple[Any, Any]:
+    """The least and the greatest number in files; nothing where one of them with values does not say."""
+    if not (t.is_signed_integer(type_) or t.is_decimal(type_) or t.is_floating(type_)):
+        return None, None
+    filled = [one for one in told if one["nullCount"][name] < one["numRecords"]]
+    try:
+        low = [one["minValues"][name] for one in filled]
+        high = [one["maxValues"][name] for one in filled]
+    except KeyError:
+        return None, None
+    if not filled:
+        return None, None
+    number: Any = float if t.is_floating(type_) else Decimal if t.is_decimal(type_) else int
+    return min(map(number, low)), max(map(number, high))
 
 
 def _leaves(type_: pa.DataType) -> int:

@@ -50,11 +50,3 @@ def _place(error: sqlglot.errors.SqlglotError) -> str:
         return str(error).splitlines()[0]
     what = re.sub(r"Required keyword: '\w+' missing.*", "something is missing", str(first["description"]))
     return f"{what} (line {first.get('line')}, column {first.get('col')})"
-
-
-def columns_of(sql: str) -> tuple[str, ...]:
-    """The columns that it names, each once, in their order; parameters of lambdas are none."""
-    found = sqlglot.parse_one(sql, dialect="duckdb")
-    own = {name.name for part in found.find_all(exp.Lambda) for name in part.expressions}
-    names = [column.name for column in found.find_all(exp.Column, bfs=False) if column.name not in own]
-    return tuple(dict.fromkeys(names))

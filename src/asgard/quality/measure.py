@@ -6,7 +6,7 @@ would fill memory), references are anti joins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ import pyarrow.types as at
 from asgard.core.check import Check
 from asgard.core.engine import Engine
 from asgard.quality.predicates import ALWAYS, NEVER, Column, bad, column_of, columns_of, looked_at
-from asgard.quality.repetition import all_there, bitmap_bounds, marks, repetitions
+from asgard.quality.proof import proven
+from asgard.quality.repetition import Ranges, all_there, bitmap_ranges, marks, repetitions
 from asgard.quality.tables import Tables, rows_of
 
 
@@ -73,14 +74,18 @@ def measured(engine: Engine, checks: Sequence[Check], tables: Tables) -> list[Fi
     """
     fresh = Scan(tables.fresh_sql)
     whole = fresh if tables.is_whole else Scan(tables.whole_sql)
-    bounds = bitmap_bounds(engine, checks, tables)
-    questions = [_ask(check, tables, (fresh, whole), bounds) for check in checks]
+    ranges = bitmap_ranges(engine, checks, tables)
+    proofs = [proven(check, tables) for check in checks]
+    questions = [
+        _Question() if proof else _ask(check, tables, (fresh, whole), ranges)
+        for check, proof in zip(checks, proofs, strict=True)
+    ]
     fresh.run(engine)
     if whole is not fresh:
         whole.run(engine)
     return [
-        _answer(engine, check, tables, question, (fresh, whole))
-        for check, question in zip(checks, questions, strict=True)
+        Figures(*proof) if proof else _answer(engine, check, tables, question, (fresh, whole))
+        for check, proof, question in zip(checks, proofs, questions, strict=True)
     ]
 
 
@@ -95,7 +100,7 @@ class _Question:
 
 
 def _ask(
-    check: Check, tables: Tables, scans: tuple[Scan, Scan], bounds: dict[str, tuple[int, int]]
+    check: Check, tables: Tables, scans: tuple[Scan, Scan], ranges: Mapping[tuple[str, ...], Ranges]
 ) -> _Question:
     fresh, whole = scans
     if check.kind == "row_count":
@@ -106,8 +111,8 @@ def _ask(
     if check.kind == "unique":
         keys = tables.keys(check)
         rows = fresh.ask(f"count({keys[0]})" if len(keys) == 1 else f"count_if({all_there(keys)})")
-        marked = keys[0] in bounds and len(keys) == 1
-        return _Question(rows, distinct=fresh.ask(marks(keys[0], bounds[keys[0]])) if marked else "")
+        near = ranges.get(tuple(keys))
+        return _Question(rows, distinct=fresh.ask(marks(keys, near)) if near else "")
     if check.kind == "no_duplicates":
         return _Question(rows=fresh.ask("count(*)"))
     column = looked_at(check, tables.schema)

@@ -131,7 +131,7 @@ def _beyond(check: Check, column: Column, sql: str, side: str, bounds: Mapping[s
     exact = at.is_integer(column.type) or at.is_decimal(column.type)
     if not exact:
         return f"{sql} {sign} {literal(check, column, value)}"
-    number = _number(check, column, value)
+    number = number_of(check, column, value)
     scale, largest = _exact_range(column.type)
     if abs(number) > largest:
         return ALWAYS if (side == "min") == (number > 0) else NEVER
@@ -154,7 +154,12 @@ def _exact_sql(kind: pa.DataType) -> str:
     return ("U" if at.is_unsigned_integer(kind) else "") + names[kind.bit_width]
 
 
-def _number(check: Check, column: Column, value: Any) -> Decimal:
+def number_of(check: Check, column: Column, value: Any) -> Decimal:
+    """The bound of a check as an exact number.
+
+    Raises:
+        ConfigError: it is none, or not a finite one.
+    """
     try:
         number = Decimal(repr(value) if isinstance(value, float) else str(value).strip())
     except InvalidOperation:
@@ -187,16 +192,17 @@ def literal(check: Check, column: Column, value: Any) -> str:
             raise _unfit(check, column, value)
         return known[str(value).lower()]
     if at.is_floating(kind):
-        number = float(_number(check, column, value)) if not _is_inf(value) else float(value)
+        number = float(number_of(check, column, value)) if not is_infinite(value) else float(value)
         return f"CAST('{number!r}' AS {'FLOAT' if kind.bit_width < 64 else 'DOUBLE'})"
     if at.is_date(kind) or at.is_timestamp(kind):
         return _instant(check, column, value)
     if at.is_integer(kind) or at.is_decimal(kind):
-        return f"CAST('{_number(check, column, value):f}' AS {_exact_sql(kind)})"
+        return f"CAST('{number_of(check, column, value):f}' AS {_exact_sql(kind)})"
     return text(_plain(value))
 
 
-def _is_inf(value: Any) -> bool:
+def is_infinite(value: Any) -> bool:
+    """True for a bound beyond all numbers."""
     return isinstance(value, float) and math.isinf(value)
 
 
@@ -223,7 +229,7 @@ def _accepted_values(check: Check, columns: tuple[Column, ...]) -> str:
 def _member(check: Check, column: Column, value: Any) -> str | None:
     """The literal; None for a number that the column's exact type cannot hold, which no row can equal."""
     if at.is_integer(column.type) or at.is_decimal(column.type):
-        number = _number(check, column, value)
+        number = number_of(check, column, value)
         scale, largest = _exact_range(column.type)
         whole = number.scaleb(scale, Context(prec=80))
         if abs(number) > largest or whole != whole.to_integral_value():

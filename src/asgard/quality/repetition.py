@@ -1,51 +1,71 @@
 """Keys that come more than once: how many there are, and in which rows of a load.
 
-Nothing here counts distinct keys, which would hold them all in memory. Close integers are marked in a bitmap;
-other keys are grouped by their hash first, eight bytes each whatever their width, and only those whose hash
-comes more than once are looked at themselves. Grouping spills.
+Nothing here counts distinct keys, which would hold them all in memory. Integers that lie close together, of
+one column or of several, are marked in a bitmap. Other keys are grouped by their hash first, eight bytes each
+whatever their width, and only those whose hash comes more than once are looked at themselves. Grouping
+spills.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import pyarrow.types as at
 
 from asgard.core.check import Check
 from asgard.core.engine import Engine
-from asgard.quality.predicates import columns_of
+from asgard.quality.predicates import Column, columns_of
+from asgard.quality.proof import span
 from asgard.quality.tables import Tables, rows_of
 
 BITMAP_KEYS = 1 << 27
-"""How far apart the smallest and the largest key may be to be marked in a bitmap: 16 MiB for each worker."""
+"""How many keys there may be between the smallest and the largest for a bitmap: 16 MiB for each worker."""
+
+Ranges = tuple[tuple[int, int], ...]
+"""The least and the greatest value of each column of a key."""
 
 
-def bitmap_bounds(engine: Engine, checks: Sequence[Check], tables: Tables) -> dict[str, tuple[int, int]]:
-    """Single integer keys whose values lie close enough together for a bitmap: column to its bounds.
+def bitmap_ranges(engine: Engine, checks: Sequence[Check], tables: Tables) -> dict[tuple[str, ...], Ranges]:
+    """Keys of integers that lie close enough together for a bitmap: quoted columns to their ranges.
 
     A bit for each key finds out that nothing comes twice for a fifth of what grouping costs; where something
-    does, it is grouped after all. Only where the load is the whole table.
+    does, it is grouped after all. Only where the load is the whole table. The ranges are the files' own
+    figures; where those are silent, a scan of the key finds them.
     """
-    keys = sorted(
-        {
-            column.sql
-            for check in checks
-            if check.kind == "unique" and len(check.columns) == 1 and tables.is_whole and tables.fresh.files
-            for column in columns_of(check, tables.schema)
-            if at.is_integer(column.type)
-        }
-    )
-    if not keys:
-        return {}
-    asked = ", ".join(f"min({key}) AS low{i}, max({key}) AS high{i}" for i, key in enumerate(keys))
+    found = {}
+    for check in checks:
+        if check.kind != "unique" or not (tables.is_whole and tables.fresh.files):
+            continue
+        columns = columns_of(check, tables.schema)
+        if not all(at.is_integer(column.type) for column in columns):
+            continue
+        known = [span(column, tables) for column in columns]
+        ranges = tuple(one for one in known if one is not None)
+        if len(ranges) < len(columns):
+            ranges = _looked_up(engine, columns, tables)
+        if ranges and prod(high - low + 1 for low, high in ranges) <= BITMAP_KEYS:
+            found[tuple(column.sql for column in columns)] = ranges
+    return found
+
+
+def _looked_up(engine: Engine, columns: Sequence[Column], tables: Tables) -> Ranges:
+    """The ranges by a scan; empty when a column has no value."""
+    asked = ", ".join(f"min({c.sql}) AS low{i}, max({c.sql}) AS high{i}" for i, c in enumerate(columns))
     (found,) = rows_of(engine, f"SELECT {asked} FROM {tables.fresh_sql}")
-    bounds = {key: (found[f"low{i}"], found[f"high{i}"]) for i, key in enumerate(keys)}
-    return {k: (lo, hi) for k, (lo, hi) in bounds.items() if lo is not None and hi - lo < BITMAP_KEYS}
+    ranges = tuple((found[f"low{i}"], found[f"high{i}"]) for i in range(len(columns)))
+    return () if any(low is None for low, _ in ranges) else ranges
 
 
-def marks(key: str, bounds: tuple[int, int]) -> str:
-    """SQL of how many different values an integer key has."""
-    return f"bit_count(bitstring_agg({key}, {bounds[0]}, {bounds[1]}))"
+def marks(keys: Sequence[str], ranges: Ranges) -> str:
+    """SQL of how many different values a key of integers has: each is a bit, at its place among all that
+    there could be. A key with a null has no place."""
+    places, size = [], 1
+    for key, (low, high) in zip(keys, ranges, strict=True):
+        # HUGEINT: a TINYINT does not hold every difference of its own, nor a BIGINT all of UBIGINT.
+        places.append(f"CAST(CAST({key} AS HUGEINT) - CAST('{low}' AS HUGEINT) AS BIGINT) * {size}")
+        size *= high - low + 1
+    return f"bit_count(bitstring_agg({' + '.join(places)}, 0, {size - 1}))"
 
 
 def repetitions(check: Check, tables: Tables) -> str:

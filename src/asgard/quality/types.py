@@ -7,8 +7,6 @@ from functools import cache
 
 import pyarrow as pa
 import pyarrow.types as at
-import sqlglot
-from sqlglot import exp
 
 INTEGER_BITS = {"TINYINT": 8, "SMALLINT": 16, "INT": 32, "BIGINT": 64, "INT128": 128}
 FLOAT_BITS = {"FLOAT": 32, "DOUBLE": 64}
@@ -59,6 +57,9 @@ def parsed(text: str) -> SqlType | None:
     >>> parsed("decimal(12,2)")
     SqlType(family='decimal', sql='DECIMAL(12, 2)', bits=0, precision=12, scale=2)
     """
+    import sqlglot  # heavy, and most projects name no type
+    from sqlglot import exp
+
     try:
         kind = exp.DataType.build(text, dialect="duckdb")
     except sqlglot.errors.SqlglotError:
