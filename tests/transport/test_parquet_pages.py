@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyarrow.parquet.encryption as encryption
 import pytest
 
 from asgard.core.cancel import Cancel
@@ -152,3 +153,31 @@ def test_a_damaged_header_is_told_as_damage(tmp_path: Path, header: bytes) -> No
 
     with path.open("rb") as file, pytest.raises(ValueError, match=r"page header|nested|number"):
         list(pages(file, Chunk()))
+
+
+class OpenKeys(encryption.KmsClient):  # type: ignore[misc] # pyarrow ships no types
+    """Keys are wrapped by not wrapping them."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> str:
+        return key_bytes.hex()
+
+    def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
+        return bytes.fromhex(wrapped_key)
+
+
+def test_columns_that_are_encrypted_below_a_plain_footer(tmp_path: Path) -> None:
+    """Arrow ends the whole process when it is asked about them."""
+    path = tmp_path / "t.parquet"
+    table = pa.table({"open": [1], "secret": ["s"]})
+    wanted = encryption.EncryptionConfiguration(
+        footer_key="f", column_keys={"k": ["secret"]}, plaintext_footer=True
+    )
+    keys = encryption.CryptoFactory(OpenKeys)
+    properties = keys.file_encryption_properties(encryption.KmsConnectionConfig(), wanted)
+    with pq.ParquetWriter(path, table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+    with pytest.raises(DataError, match="is encrypted"):
+        _batches(path, MEBIBYTE, 64 * MEBIBYTE)

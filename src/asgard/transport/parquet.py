@@ -24,7 +24,7 @@ from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError, DataError
 from asgard.transport.column_types import word_of
 from asgard.transport.files import FoundFile, refuse_changed, translated
-from asgard.transport.parquet_pages import row_bytes
+from asgard.transport.parquet_pages import encrypted, row_bytes
 
 MOST_BATCH_ROWS = 16_384
 BUFFER_BYTES = 1 << 20
@@ -55,8 +55,7 @@ def _opened(file: FoundFile, int96_unit: str = "us") -> Iterator[pq.ParquetFile]
         except OSError as error:
             if "crypt" not in str(error):
                 raise
-            hint = "write it without Parquet's encryption"
-            raise DataError(f"{file.name} is encrypted", hint=hint, where={"file": file.name}) from error
+            raise encrypted(file) from error
 
 
 def row_groups(file: FoundFile) -> list[tuple[int, int]]:
@@ -126,8 +125,7 @@ def read_parquet(
     """
     for group in groups:
         with _opened(file) as opened:
-            about = opened.metadata.row_group(group)
-            width = max(row_bytes(file, about, reader_bytes), 1)
+            width = max(row_bytes(file, opened.metadata, group, reader_bytes), 1)
             batch_rows = max(min(batch_bytes // width, MOST_BATCH_ROWS), 1)
             for batch in _exact_batches(opened, file, group, batch_rows):
                 cancel.check()

@@ -10,6 +10,7 @@ https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.m
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -49,13 +50,21 @@ class Page:
     unpacked_bytes: int
 
 
-def row_bytes(file: FoundFile, group: Any, reader_bytes: int) -> int:
-    """About how wide the rows of a row group (`pq.RowGroupMetaData`) are in memory.
+def encrypted(file: FoundFile) -> DataError:
+    """The error for a file that cannot be read without keys."""
+    hint = "write it without Parquet's encryption"
+    return DataError(f"{file.name} is encrypted", hint=hint, where={"file": file.name})
+
+
+def row_bytes(file: FoundFile, footer: Any, group_number: int, reader_bytes: int) -> int:
+    """About how wide the rows of a row group are in memory, by the file's footer (`pq.FileMetaData`).
 
     Raises:
-        DataError: a page or value is too large to be held in `reader_bytes` (Promise 5), or damaged.
+        DataError: a page or value is too large to be held in `reader_bytes` (Promise 5), or it is damaged.
     """
+    group = footer.row_group(group_number)
     with opened(file) as stream:
+        _refuse_what_arrow_dies_of(stream, file, footer, group)
         columns = (group.column(number) for number in range(group.num_columns))
         try:
             return int(sum(_width(stream, column, group.num_rows, reader_bytes) for column in columns))
@@ -73,6 +82,20 @@ def row_bytes(file: FoundFile, group: Any, reader_bytes: int) -> int:
             raise DataError(
                 f"{file.name} is damaged: {error}", hint="fetch it again", where={"file": file.name}
             ) from error
+
+
+def _refuse_what_arrow_dies_of(stream: IO[bytes], file: FoundFile, footer: Any, group: Any) -> None:
+    """To ask for a column's metadata ends the whole process where it is encrypted, or not in the schema."""
+    stream.seek(-8, io.SEEK_END)
+    footer_bytes = int.from_bytes(stream.read(4), "little")
+    if footer_bytes > footer.serialized_size:  # it is signed, as footers are whose columns are encrypted
+        raise encrypted(file)
+    if group.num_columns != footer.num_columns:
+        raise DataError(
+            f"{file.name} is damaged: {group.num_columns} columns where there should be {footer.num_columns}",
+            hint="fetch it again",
+            where={"file": file.name},
+        )
 
 
 class _TooLarge(Exception):
