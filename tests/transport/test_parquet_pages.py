@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.parquet.encryption as encryption
 import pytest
+from pyarrow.parquet import encryption
 
 from asgard.core.cancel import Cancel
 from asgard.core.errors import DataError
