@@ -507,12 +507,18 @@ def test_a_truncated_file_is_an_error_and_no_rows(engine: DuckDBEngine, mounted:
         rows(engine, "FROM t")
 
 
-def test_a_missing_file_is_an_error_and_no_rows(engine: DuckDBEngine, mounted: Mounted) -> None:
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_missing_file_is_an_error_of_the_data_and_no_rows(
+    engine: DuckDBEngine, mounted: Mounted, opened: bool
+) -> None:
     mount = mounted(ORDERS)
-    Path(mount.files[0]).unlink()
     engine.attach("t", mount)
-    with pytest.raises(AsgardError, match="parquet"):
+    if opened:
+        assert len(rows(engine, "FROM t")) == 3
+    Path(mount.files[0]).unlink()
+    with pytest.raises(DataError, match=r"no file .*\.parquet") as caught:
         rows(engine, "FROM t")
+    assert "taken away" in caught.value.hint
 
 
 # ---- stopping

@@ -103,8 +103,11 @@ def test_a_data_file_that_was_taken_away(tmp_path: Path) -> None:
     table = table_in(tmp_path)
     load(table, Mode.MERGE, rows(A), "1", keys=("id",))
     Path(table.mount().files[0]).unlink()
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(DataError, match="No such file") as caught:
         table.scan().read_all()
+    with pytest.raises(DataError, match="no file") as filtered:
+        table.scan(where="id = 1").read_all()
+    assert filtered.value.hint == caught.value.hint != ""
     with pytest.raises(AsgardError, match="part-"):
         load(table, Mode.MERGE, rows(A), "2", keys=("id",))
     assert token(table) == "1"

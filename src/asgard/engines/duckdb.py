@@ -90,7 +90,8 @@ class DuckDBEngine:
         Raises:
             QueryError: not exactly one SELECT, or it names what is not there; the hint names near tables.
             Refused: it reaches for a file, an address, or a function that does more than make rows.
-            DataError: a value cannot be cast or calculated. Comes while reading, too.
+            DataError: a value cannot be cast or calculated, or a file of a table is damaged or gone. Comes
+                while reading, too.
             OutOfSpace: neither memory nor the spill folder sufficed. Comes while reading, too.
             Cancelled: `interrupt` was called. Comes while reading, too.
         """
@@ -137,7 +138,8 @@ class DuckDBEngine:
                 f"a query is exactly one SELECT, this is {found}",
                 hint="PIVOT needs its values: PIVOT ... ON column IN (...)" if "CREATE" in kinds else "",
             )
-        (tree,) = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0]
+        # Not as a parameter: for those DuckDB imports pandas where that is, half a second for nothing.
+        (tree,) = connection.execute(f"SELECT json_serialize_sql({duck.literal(sql)})").fetchall()[0]
         for function in TABLE_FUNCTION.findall(tree):
             if function not in FUNCTIONS:
                 raise Refused(
@@ -173,6 +175,13 @@ class DuckDBEngine:
         try:
             with duck.translated():
                 yield
+        except Refused as error:
+            # A file that went after the connection was locked is looked for as a folder, which is forbidden.
+            files = (file for attached in self._mounts.values() for file in attached.mount.files)
+            gone = next((file for file in files if not Path(file).exists()), None)
+            if gone is None:
+                raise
+            raise duck.file_gone(gone) from error
         except QueryError as error:
             names = [".".join(attached.parts) for attached in self._mounts.values()]
             raise _placed(error, sql, names) from error

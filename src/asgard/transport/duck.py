@@ -118,6 +118,9 @@ def translated(**where: str) -> Iterator[None]:
         text = _first_line(error)
         if re.search(r"No space left|disk full", text, re.IGNORECASE):
             raise OutOfSpace(text, hint="free space and run again", where=where) from error
+        gone = _GONE.search(text)
+        if gone is not None:
+            raise file_gone(gone[1] or gone[2]).at(**where) from error
         raise Unreachable(text, where=where) from error
     except duckdb.Error as error:
         raise DataError(_first_line(error), where=where) from error
@@ -135,6 +138,14 @@ _EXCEPTIONS: dict[str, type[duckdb.Error]] = {
     for name, value in vars(duckdb).items()
     if name.endswith("Exception") and issubclass(value, duckdb.Error)
 }
+
+
+_GONE = re.compile(r'No files found that match the pattern "(.+)"|Cannot open file "(.+)": No such file')
+
+
+def file_gone(file: str) -> DataError:
+    """The error for a file of a table that is not there."""
+    return DataError(f"there is no file {file}", hint="the table's files are damaged or were taken away")
 
 
 def _first_line(error: Exception) -> str:
