@@ -13,7 +13,6 @@ import pyarrow as pa
 from asgard.app.workspace import Workspace
 from asgard.core.errors import ConfigError
 from asgard.core.table import Mount, TableName, Version
-from asgard.transform.dependencies import tables_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ def query(workspace: Workspace, sql: str, at: int | datetime | None = None) -> I
         QueryError: the statement is wrong, or is no single SELECT.
         ConfigError: a table does not exist, or `at` is a version and there are several tables.
     """
+    from asgard.transform.dependencies import tables_of  # with sqlglot, which a list of tables does not need
+
     names = tables_of(sql, known=tuple(workspace.lake.tables()))
     if isinstance(at, int) and len(names) > 1:
         raise ConfigError(

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from asgard.connectors._file_formats import FilesStreamOptions
 from asgard.connectors._file_sets import FileSet
+from asgard.core.columns import array_of
 from asgard.core.errors import ConfigError, DataError
 from asgard.transport.column_types import field_of
 from asgard.transport.files import MEMBER, FoundFile
@@ -113,6 +114,6 @@ def completed(batch: pa.RecordBatch, schema: pa.Schema, file: FoundFile) -> pa.R
     for field in list(schema)[len(arrays) :]:
         text = file.name if origin(field) == FILE else values[field.name]
         where = {"file": file.name, "column": field.name}
-        value = convert_texts(pa.array([text], pa.string()), field.type, where)[0]
+        value = convert_texts(array_of([text], pa.string()), field.type, where)[0]
         arrays.append(pa.repeat(value, batch.num_rows))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from asgard.core.columns import array_of
 from asgard.core.errors import DataError
 from asgard.transport.column_types import field_of
 from asgard.transport.text_proof import convert_texts, misfit
@@ -222,7 +223,7 @@ def batch_of(
     for values, column in zip(zip(*rows, strict=True), schema, strict=True):
         where = {"stream": stream, "column": column.name}
         if column.name in as_text:
-            arrays.append(pa.array([_text(value, where) for value in values], column.type))
+            arrays.append(array_of([_text(value, where) for value in values], column.type))
         else:
             arrays.append(_array(values, column.type, where))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -234,13 +235,13 @@ def _array(values: tuple[Any, ...], wanted: pa.DataType, where: dict[str, str]) 
     if classes <= held:
         plain = [_BOOLS.get(value, value) for value in values] if wanted == pa.bool_() else values
         try:
-            return pa.array(plain, wanted)
+            return array_of(plain, wanted)
         except (pa.ArrowInvalid, OverflowError):
             raise misfit(next(v for v in plain if not _fits(v, wanted)), wanted, where) from None
     textual = classes == {str} and not pa.types.is_binary(wanted)  # a text in a BLOB column is no blob
     if textual or (pa.types.is_decimal(wanted) and classes <= {int, float, str}):
         texts = [value if value is None or isinstance(value, str) else repr(value) for value in values]
-        return convert_texts(pa.array(texts, pa.string()), wanted, where)
+        return convert_texts(array_of(texts, pa.string()), wanted, where)
     raise misfit(next(v for v in values if v is not None and type(v) not in held), wanted, where)
 
 
@@ -259,7 +260,7 @@ def _held_by(wanted: pa.DataType) -> set[type]:
 
 def _fits(value: Any, wanted: pa.DataType) -> bool:
     try:
-        pa.scalar(value, wanted)
+        array_of([value], wanted)
     except (pa.ArrowInvalid, OverflowError):
         return False
     return True

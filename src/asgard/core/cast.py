@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from asgard.core import iso
+from asgard.core.columns import array_of
 
 MAX_DECIMAL_DIGITS = 38
 SHORT_CHARACTERS = 60
@@ -194,8 +195,9 @@ def _gathered(values: pa.Array, places: pa.Array, target: pa.DataType) -> pa.Arr
 
 
 def _offsets(lengths: pa.Array) -> pa.Array:
-    ends = pc.cumulative_sum(lengths.fill_null(0).cast(pa.int32()))
-    return pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    nothing = array_of([0], pa.int64()).cast(pa.int32())
+    ends = pc.cumulative_sum(lengths.cast(pa.int32()).fill_null(nothing[0]))
+    return pa.concat_arrays([nothing, ends])
 
 
 def _into_list(array: Any, target: pa.DataType) -> pa.Array:

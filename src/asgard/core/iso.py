@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from asgard.core.columns import array_of, scalar_of
+
 UNIT_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 DAY_SECONDS = 86_400
 MIDNIGHT_AFTER = "24:00:00"
@@ -60,7 +62,8 @@ def time_text(array: pa.Array) -> pa.Array:
     text = pc.cast(array, pa.string())
     if digits:
         text = pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
-    return pc.if_else(pc.equal(ticks, midnight), MIDNIGHT_AFTER, text)
+    at_midnight = pc.equal(ticks, scalar_of(midnight, pa.int64()))
+    return pc.if_else(at_midnight, _word(MIDNIGHT_AFTER), text)
 
 
 def duration_text(array: pa.Array) -> pa.Array:
@@ -70,9 +73,8 @@ def duration_text(array: pa.Array) -> pa.Array:
 
 def interval_text(array: pa.Array) -> pa.Array:
     """`P14M3DT-4.5S`: months, days and seconds apart, parts that are zero left out, `PT0S` for nothing."""
-    return pa.array(
-        [None if value is None else _interval(*value) for value in array.to_pylist()], pa.string()
-    )
+    texts = [None if value is None else _interval(*value) for value in array.to_pylist()]
+    return array_of(texts, pa.string())
 
 
 def _interval(months: int, days: int, nanoseconds: int) -> str:
@@ -86,9 +88,8 @@ def _interval(months: int, days: int, nanoseconds: int) -> str:
 
 def decimal_text(array: pa.Array) -> pa.Array:
     """All digits in plain notation, as many behind the point as the scale has."""
-    return pa.array(
-        [None if value is None else format(value, "f") for value in array.to_pylist()], pa.string()
-    )
+    texts = [None if value is None else format(value, "f") for value in array.to_pylist()]
+    return array_of(texts, pa.string())
 
 
 def uuid_text(storage: pa.Array) -> pa.Array:
@@ -99,8 +100,8 @@ def uuid_text(storage: pa.Array) -> pa.Array:
     digits = pa.Array.from_buffers(pa.binary(32), rows, [None, pa.py_buffer(raw.hex().encode())])
     text = digits.cast(pa.binary()).cast(pa.string())
     cuts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)]
-    joined = pc.binary_join_element_wise(*(pc.utf8_slice_codeunits(text, *cut) for cut in cuts), "-")
-    return pc.if_else(storage.is_null(), pa.scalar(None, pa.string()), joined)
+    joined = pc.binary_join_element_wise(*(pc.utf8_slice_codeunits(text, *cut) for cut in cuts), _word("-"))
+    return pc.if_else(storage.is_null(), _word(None), joined)
 
 
 def _seconds_text(ticks: pa.Array, digits: int) -> pa.Array:
@@ -109,7 +110,12 @@ def _seconds_text(ticks: pa.Array, digits: int) -> pa.Array:
     text = pc.utf8_lpad(text, digits + 1, "0")
     if digits:
         whole, fraction = pc.utf8_slice_codeunits(text, 0, -digits), pc.utf8_slice_codeunits(text, -digits)
-        text = pc.binary_join_element_wise(whole, fraction, ".")
+        text = pc.binary_join_element_wise(whole, fraction, _word("."))
         text = pc.utf8_rtrim(pc.utf8_rtrim(text, "0"), ".")
-    sign = pc.if_else(pc.less(ticks, 0), "-PT", "PT")
-    return pc.binary_join_element_wise(sign, text, "S", "")
+    is_negative = pc.less(ticks, scalar_of(0, pa.int64()))
+    sign = pc.if_else(is_negative, _word("-PT"), _word("PT"))
+    return pc.binary_join_element_wise(sign, text, _word("S"), _word(""))
+
+
+def _word(text: str | None) -> pa.Scalar:
+    return scalar_of(text, pa.string())

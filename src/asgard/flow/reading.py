@@ -11,6 +11,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from asgard.core.batch import Batch, Progress
+from asgard.core.columns import scalar_of
 from asgard.core.events import Kind
 from asgard.core.names import EXTRACTED_AT
 from asgard.core.source import Source
@@ -84,7 +85,7 @@ class Landing:
             if not self._constants or len(self._constants[0]) < rows:
                 constants = {EXTRACTED_AT: self.extracted_at, RUN_ID: self.run}
                 self._constants = [
-                    pa.repeat(pa.scalar(constants[column.name], column.type), max(rows, 65_536))
+                    pa.repeat(scalar_of(constants[column.name], column.type), max(rows, 65_536))
                     for column in list(self.schema)[len(self.own) :]
                 ]
             return [array.slice(0, rows) for array in self._constants]

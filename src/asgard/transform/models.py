@@ -25,7 +25,6 @@ from asgard.core.errors import ConfigError
 from asgard.core.names import RESERVED_PREFIX, lake_names
 from asgard.core.stream import Mode
 from asgard.core.table import TableName
-from asgard.transform.dependencies import parsed, refuse_all_but_a_select, tables_of
 from asgard.transform.order import ordered
 
 LAYERS = ("silver", "gold")
@@ -131,6 +130,9 @@ class Model:
         Raises:
             ConfigError: the SQL is not one SELECT over tables; `where` has the place, `file:line:column`.
         """
+        # With sqlglot, which is heavy: a project without models does without.
+        from asgard.transform.dependencies import parsed, refuse_all_but_a_select, tables_of
+
         spec = spec or ModelSpec()
         try:
             refuse_all_but_a_select(parsed(file.front.sql, spec.dialect), file.front.sql)

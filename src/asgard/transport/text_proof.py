@@ -28,6 +28,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asgard.core.columns import scalar_of
 from asgard.core.errors import DataError
 from asgard.transport.column_types import first_misfit, word_of
 
@@ -36,6 +37,9 @@ NAIVE = pa.timestamp("us")
 SCALES = (0, 2, 4, 6, 9, 18)
 EXACT_FLOAT_DIGITS = 15
 """Every decimal of so many digits comes back unchanged from a double."""
+_ZERO, _ONE, _EXACT_SIZE = (
+    scalar_of(number, pa.int64()).cast(pa.int32()) for number in (0, 1, EXACT_FLOAT_DIGITS)
+)
 
 _NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
 _FLOAT = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
@@ -93,12 +97,12 @@ class NumberProof:
     def _see_plain(self, texts: pa.Array) -> None:
         size = pc.binary_length(texts)
         point = pc.find_substring(texts, ".")
-        has_point = pc.greater_equal(point, 0)
+        has_point = pc.greater_equal(point, _ZERO)
         negative = pc.cast(pc.starts_with(texts, "-"), pa.int32())
         whole = pc.subtract(pc.if_else(has_point, point, size), negative)
-        scale = pc.if_else(has_point, pc.subtract(pc.subtract(size, point), 1), 0)
+        scale = pc.if_else(has_point, pc.subtract(pc.subtract(size, point), _ONE), _ZERO)
         self._see_digits(pc.max(whole).as_py(), pc.max(scale).as_py())
-        long = texts.filter(pc.greater(size, EXACT_FLOAT_DIGITS))
+        long = texts.filter(pc.greater(size, _EXACT_SIZE))
         self.float64 = self.float64 and _all_shortest(long)
         if self.int64 and not self.scale:
             try:
