@@ -39,7 +39,7 @@ def connect(
     extensions: Sequence[str] = (),
     spill_folder: str | Path | None = None,
 ) -> Connection:
-    """Opens an embedded DuckDB that keeps to its memory and never downloads.
+    """Opens an embedded DuckDB that keeps to its memory, and loads no code but the extensions.
 
     Args:
         memory_bytes: DuckDB's own limit; what exceeds it is spilled.
@@ -61,8 +61,7 @@ def connect(
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "allow_community_extensions": "false",
-            # Who can change the wheel's file can change this one too: its signature proves nothing more, and
-            # hashing it takes longer (0.3 s of CPU) than everything else here.
+            # For the wheels' files alone: docs/decisions/0045-extensions-from-wheels.md.
             "allow_unsigned_extensions": "true" if extensions else "false",
         }
     )
@@ -70,6 +69,8 @@ def connect(
     connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
     for name in extensions:
         connection.execute(f"LOAD {literal(str(_extension_file(name)))}")
+    if extensions:  # DuckDB takes this back from nobody while it is open
+        connection.execute("SET allow_unsigned_extensions = false")
     return connection
 
 

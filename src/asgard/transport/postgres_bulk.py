@@ -42,7 +42,7 @@ def _instance() -> duck.Connection:
                 memory_bytes=MEMORY_BYTES, threads=1, extensions=["postgres_scanner"]
             )
             # Connections go with the split that they were opened for.
-            _instances[pid].execute("SET GLOBAL pg_pool_max_connections = 1")
+            _instances[pid].execute("SET GLOBAL pg_pool_max_connections = 1; SET lock_configuration = true")
         return _instances[pid]
 
 
