@@ -64,6 +64,30 @@ def test_a_replace_replaces_what_was_set_aside(table: LakeTable) -> None:
     assert content(table) == [(6, "f")]
 
 
+def test_undo_step_by_step_shows_what_belonged_to_each_version(table: LakeTable) -> None:
+    load(table, Mode.APPEND, rows([(1, "a")]), "1", aside=set_aside([(10, "bad")]))
+    load(table, Mode.REPLACE, rows([(2, "b")]), "2", aside=set_aside([(20, "bad")]))
+    load(table, Mode.APPEND, rows([(3, "c")]), "3", aside=set_aside([(30, "bad")]))
+    load(table, Mode.REPLACE, rows([(4, "d")]), "4", aside=set_aside([(40, "bad")]))
+    load(table, Mode.APPEND, rows([(5, "e")]), "5", aside=set_aside([(50, "bad")]))
+    for left in ([40], [20, 30], [20], [10]):
+        table.undo()
+        assert [row[0] for row in seen(table)] == left
+    load(table, Mode.APPEND, rows([(6, "f")]), "6", aside=set_aside([(60, "bad")]))
+    assert [row[0] for row in seen(table)] == [10, 60]
+    load(table, Mode.APPEND, rows([(7, "g")]), "7")
+    assert [row[0] for row in seen(table)] == [10, 60]  # what was undone does not come back
+
+
+def test_undo_of_a_whole_run_shows_what_was_set_aside_before_it(table: LakeTable) -> None:
+    load(table, Mode.APPEND, rows([(1, "a")]), "1", run="r1", aside=set_aside([(10, "bad")]))
+    load(table, Mode.REPLACE, rows([(2, "b")]), "2", run="r2", aside=set_aside([(20, "bad")]))
+    load(table, Mode.APPEND, rows([(3, "c")]), "s", run="r2", stream="other", aside=set_aside([(30, "bad")]))
+    table.undo("r2")
+    assert [row[0] for row in seen(table)] == [10]
+    assert content(table) == [(1, "a")]
+
+
 def test_rows_of_a_load_that_was_left_are_gone(table: LakeTable, tmp_path: Path) -> None:
     with table.load(LoadRequest(STREAM, Mode.APPEND, SCHEMA)) as one:
         one.quarantine([set_aside([(2, "b")])])
