@@ -83,6 +83,25 @@ class Wish:
         return CursorColumn(quote(name), types.name(found.type), kind)
 
 
+@dataclass(frozen=True)
+class Increment:
+    """What is to be read of a stream with a cursor.
+
+    Attributes:
+        pieces: the tables that it lies in.
+        since: where the last load ended; None for a first one.
+        now: where this one will end.
+        until: rows from this value of the cursor on are left for later; None for no such bound.
+    """
+
+    wish: Wish
+    cursor: CursorColumn
+    pieces: Sequence[Piece]
+    since: Mark | None
+    now: Mark
+    until: str | None
+
+
 @dataclass
 class StreamPlan:
     """What a plan says about one stream."""
@@ -190,12 +209,13 @@ class Planner:
             trusted(since, now, self._snapshot)
         if until or not guarded or self._bound_is_worth_it(wish):
             now = replace(now, bound=self._bound(wish, cursor, until), left_above=bool(until))
+        wanted = Increment(wish, cursor, pieces, since, now, until)
         if whole or wish.selection.primary_key:
-            self._keyed(out, wish, pieces, since, now, until)
+            self._keyed(out, wanted)
         elif guarded:
-            self._window(out, wish, pieces, since, now, until)
+            self._window(out, wanted)
         else:
-            self._bounded(out, wish, pieces, since, now)
+            self._bounded(out, wanted)
         return out
 
     def _resume(
@@ -215,50 +235,36 @@ class Planner:
         out.token, out.resumable, out.resumed = position.pending, True, True
         return True
 
-    def _keyed(
-        self,
-        out: StreamPlan,
-        wish: Wish,
-        pieces: Sequence[Piece],
-        since: Mark | None,
-        now: Mark,
-        until: str | None,
-    ) -> None:
-        cursor = wish.cursor
-        assert cursor is not None
-        upper = f"({cursor.sql} < {cursor.value(until)} OR {cursor.sql} IS NULL)" if until else ""
+    def _keyed(self, out: StreamPlan, wanted: Increment) -> None:
+        wish, cursor, since, now = wanted.wish, wanted.cursor, wanted.since, wanted.now
+        upper = ""
+        if wanted.until:
+            upper = f"({cursor.sql} < {cursor.value(wanted.until)} OR {cursor.sql} IS NULL)"
         if since is None:
-            if wish.selection.mode is Mode.MERGE and now.xmin is not None and not until:
-                now = replace(now, pages={str(piece.oid): self._first_pages(piece) for piece in pieces})
+            if wish.selection.mode is Mode.MERGE and now.xmin is not None and not wanted.until:
+                now = replace(
+                    now, pages={str(piece.oid): self._first_pages(piece) for piece in wanted.pieces}
+                )
                 out.resumable = True
-            self._split(out, wish, [(piece, upper) for piece in pieces], now)
+            self._split(out, wish, [(piece, upper) for piece in wanted.pieces], now)
         else:
             lag = 0.0 if wish.guard == "off" else wish.selection.cursor_lag
             if now.xmin is None:
                 since = replace(since, xmin=None)
             changed = keyed_condition(cursor, since, lag)
-            conditions = [(piece, _or_attached(piece, since, changed, "true")) for piece in pieces]
+            conditions = [(piece, _or_attached(piece, since, changed, "true")) for piece in wanted.pieces]
             if upper:
                 conditions = [(piece, f"{condition} AND {upper}") for piece, condition in conditions]
             self._split(out, wish, conditions)
         out.token = now.token()
 
-    def _window(
-        self,
-        out: StreamPlan,
-        wish: Wish,
-        pieces: Sequence[Piece],
-        since: Mark | None,
-        now: Mark,
-        until: str | None,
-    ) -> None:
-        cursor = wish.cursor
-        assert cursor is not None
-        if until:
+    def _window(self, out: StreamPlan, wanted: Increment) -> None:
+        wish, cursor, since, now = wanted.wish, wanted.cursor, wanted.since, wanted.now
+        if wanted.until:
             raise ConfigError("an upper bound needs a primary_key", hint="give the table's primary_key")
         first = window_condition(cursor, None, now, 0.0)
         if since is None:
-            self._split(out, wish, [(piece, first) for piece in pieces])
+            self._split(out, wish, [(piece, first) for piece in wanted.pieces])
         else:
             if any(since.files.get(oid, file) != file for oid, file in now.files.items()):
                 raise PositionLost(
@@ -267,14 +273,13 @@ class Planner:
                     hint=f"give a primary_key, or {RESYNC}",
                 )
             window = window_condition(cursor, since, now, wish.selection.cursor_lag)
-            self._split(out, wish, [(piece, _or_attached(piece, since, window, first)) for piece in pieces])
+            self._split(
+                out, wish, [(piece, _or_attached(piece, since, window, first)) for piece in wanted.pieces]
+            )
         out.token = now.token()
 
-    def _bounded(
-        self, out: StreamPlan, wish: Wish, pieces: Sequence[Piece], since: Mark | None, now: Mark
-    ) -> None:
-        cursor = wish.cursor
-        assert cursor is not None
+    def _bounded(self, out: StreamPlan, wanted: Increment) -> None:
+        wish, cursor, since, now = wanted.wish, wanted.cursor, wanted.since, wanted.now
         upper, before = now.bound, since.bound if since else None
         if upper is not None and wish.guard != "off" and wish.selection.cursor_lag:
             less = cursor.less(upper, wish.selection.cursor_lag)
@@ -284,7 +289,7 @@ class Planner:
             [upper] = self._connection.row(
                 f"SELECT greatest({cursor.value(upper)}, {cursor.value(before)})::text"
             )
-        self._split(out, wish, [(piece, bounded_condition(cursor, since, upper)) for piece in pieces])
+        self._split(out, wish, [(piece, bounded_condition(cursor, since, upper)) for piece in wanted.pieces])
         out.token = replace(now, bound=upper or before).token()
 
     def _bound_is_worth_it(self, wish: Wish) -> bool:
