@@ -48,5 +48,6 @@ def load(source: Source, name: str, options: Mapping[str, Any] | None = None, **
     selection = Selection(stream, options=chosen, **how)
     positions = {} if since is None else {stream.id: Position(token=since)}
     with source.plan([selection], positions, until, parallel) as plan:
+        stream = plan.stream_of(selection)
         rows = read_all(source, plan.splits, stream.schema).to_pylist()
         return Loaded(stream.schema, rows, plan.tokens.get(stream.id), plan.warnings, len(plan.splits))

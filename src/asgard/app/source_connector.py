@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import chain
 from typing import Any, ClassVar, Self
@@ -26,7 +26,7 @@ from asgard.app.query_cache import CACHE, DEFAULT_BYTES, cache_key
 from asgard.core import registry
 from asgard.core.batch import Batch, Progress
 from asgard.core.errors import AsgardError, ConfigError, ValidationError
-from asgard.core.source import Feature, ReadSettings, Source
+from asgard.core.source import Feature, Plan, ReadSettings, Source
 from asgard.core.stream import Selection, Split
 
 PARALLEL = 4
@@ -175,10 +175,10 @@ class SourceConnector(BaseConnector):
         backend = chosen_backend(wished.backend or self._asked.backend)
         target = wished.target_column or self._asked.target_column
         selection = self._selected(query, wished)
-        schema = selection.stream.schema
-        _insist_on(target, schema)
-        with closing(self._batches(selection, wished.limit)) as batches:
-            for chunk in exact_chunks(batches, schema, chunk_rows):
+        _insist_on(target, selection.stream.schema)
+        with self._planned(selection, wished.limit) as plan:
+            batches = self._batches(plan, wished.limit)
+            for chunk in exact_chunks(batches, plan.stream_of(selection).schema, chunk_rows):
                 yield from_arrow(with_target(chunk, target) if target else chunk, backend)
 
     def get_schema(self, pattern: str = "*") -> dict[str, Any]:
@@ -238,10 +238,6 @@ class SourceConnector(BaseConnector):
         return (own.name or None, own.query, own.options) if own is not None else (None, None, None)
 
     def _loaded(self, selection: Selection, limit_rows: int | None) -> pa.Table:
-        schema = selection.stream.schema
-        if limit_rows is not None:
-            with closing(self._batches(selection, limit_rows)) as few:
-                return pa.Table.from_batches(few, schema=schema)
         source = self._opened()
 
         def read(split: Split) -> list[pa.RecordBatch]:
@@ -249,24 +245,30 @@ class SourceConnector(BaseConnector):
 
         pool = ThreadPoolExecutor(PARALLEL, "load")
         try:
-            with source.plan([selection], {}, parallel=PARALLEL) as plan:
-                batches = list(chain.from_iterable(pool.map(read, plan.splits)))
+            with self._planned(selection, limit_rows) as plan:
+                if limit_rows is not None:
+                    batches = list(self._batches(plan, limit_rows))
+                else:
+                    batches = list(chain.from_iterable(pool.map(read, plan.splits)))
+                return pa.Table.from_batches(batches, schema=plan.stream_of(selection).schema)
         finally:
             pool.shutdown(cancel_futures=True)
-        return pa.Table.from_batches(batches, schema=schema)
 
-    def _batches(self, selection: Selection, limit_rows: int | None) -> Batches:
+    def _planned(self, selection: Selection, limit_rows: int | None) -> Plan:
+        parallel = PARALLEL if limit_rows is None else 1
+        return self._opened().plan([replace(selection, limit_rows=limit_rows)], {}, parallel=parallel)
+
+    def _batches(self, plan: Plan, limit_rows: int | None) -> Batches:
         source = self._opened()
         left = limit_rows
-        with source.plan([selection], {}) as plan:
-            for split in plan.splits:
-                with closing(_read(source, split)) as batches:
-                    for batch in batches:
-                        if left is not None and batch.num_rows >= left:
-                            yield batch.slice(0, left)
-                            return
-                        yield batch
-                        left = None if left is None else left - batch.num_rows
+        for split in plan.splits:
+            with closing(_read(source, split)) as batches:
+                for batch in batches:
+                    if left is not None and batch.num_rows >= left:
+                        yield batch.slice(0, left)
+                        return
+                    yield batch
+                    left = None if left is None else left - batch.num_rows
 
 
 class PostgreSQLConnector(SourceConnector):
@@ -279,6 +281,12 @@ class SQLiteConnector(SourceConnector):
     """Tables and queries of a SQLite database file."""
 
     connector_type = "sqlite"
+
+
+class MongoDBConnector(SourceConnector):
+    """Collections, views and pipelines of a MongoDB database."""
+
+    connector_type = "mongodb"
 
 
 class FileConnector(SourceConnector):
@@ -295,7 +303,13 @@ class GenericAPIConnector(SourceConnector):
 
 PUBLIC = {
     one.connector_type: one
-    for one in (PostgreSQLConnector, SQLiteConnector, FileConnector, GenericAPIConnector)
+    for one in (
+        PostgreSQLConnector,
+        SQLiteConnector,
+        MongoDBConnector,
+        FileConnector,
+        GenericAPIConnector,
+    )  # fmt: skip
 }
 
 

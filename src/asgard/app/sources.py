@@ -94,9 +94,10 @@ def sample(workspace: Workspace, name: str, limit_rows: int = 10) -> pa.Table:
 def first_rows(source: Source, spec: TableSpec, limit_rows: int) -> pa.Table:
     """The first rows of a stream, in the source's own types."""
     stream = source.describe(spec.name, spec.options, spec.query)
-    selection = Selection(stream, query=spec.query, options=spec.options)
+    selection = Selection(stream, query=spec.query, options=spec.options, limit_rows=limit_rows)
     batches: list[pa.RecordBatch] = []
     with source.plan([selection], {}) as plan:
+        stream = plan.stream_of(selection)
         for split in plan.splits:
             reader = source.open(split)
             try:

@@ -12,8 +12,8 @@ from pydantic import AliasChoices, BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from asgard.app.mistakes import Mistakes, Place, near
-from asgard.app.yaml_text import Node
-from asgard.core.config import FOLDER
+from asgard.app.yaml_text import Node, yaml_values
+from asgard.core.config import FOLDER, READ_DOCUMENT
 from asgard.core.errors import AsgardError
 from asgard.core.secret import STARS, redact
 
@@ -128,7 +128,8 @@ def read_model(model: type[Model], entries: Entries, mistakes: Mistakes) -> Mode
     values = {key: node.plain() for key, node in entries.nodes.items()}
     while True:
         try:
-            instance = model.model_validate(values, context={FOLDER: entries.folder})
+            context = {FOLDER: entries.folder, READ_DOCUMENT: yaml_values}
+            instance = model.model_validate(values, context=context)
         except ValidationError as error:
             found = [_Found.of(entry, model, entries) for entry in error.errors(include_url=False)]
             if sum(_taken_as_written(one, values) for one in found):

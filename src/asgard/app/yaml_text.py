@@ -122,6 +122,18 @@ def read_yaml(path: Path, name: str, mistakes: Mistakes) -> Node | None:
     return parse_yaml(content, name, mistakes)
 
 
+def yaml_values(path: str) -> Any:
+    """The plain values of a file that is no project file.
+
+    Raises:
+        ConfigError: it cannot be read, or is no YAML; with line and column.
+    """
+    mistakes = Mistakes()
+    node = read_yaml(Path(path), path, mistakes)
+    mistakes.raise_if_any()
+    return node.plain() if node is not None else None
+
+
 def parse_yaml(content: str, name: str, mistakes: Mistakes) -> Node | None:
     """The one document of a text; an empty text is a node of None.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
 
 
 class Config(BaseModel):
@@ -31,3 +33,33 @@ def _anchored(path: str, info: ValidationInfo) -> str:
 LocalPath = Annotated[str, AfterValidator(_anchored), WithJsonSchema({"type": "string", "format": "path"})]
 """A file or folder of this machine: what is relative begins at the file that it is written in (asgard.yml),
 and at the process's folder where there is none."""
+
+READ_DOCUMENT = "read_document"
+"""Key of the validation context: reads the file of a `Document` that is given by its path."""
+
+
+def read_document(given: Any, info: ValidationInfo) -> Any:
+    """What a `Document` is given as, or what the file of that name has, for validators before the fields'.
+
+    Raises:
+        ValueError, ConfigError: the file cannot be read.
+    """
+    if not isinstance(given, str):
+        return given
+    path = _anchored(given, info)
+    read = info.context.get(READ_DOCUMENT) if isinstance(info.context, dict) else None
+    if read is not None:
+        return read(path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{given!r} cannot be read as JSON: {error}") from error
+
+
+Document = Annotated[
+    Mapping[str, Any],
+    BeforeValidator(read_document),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "path"}, {"type": "object"}]}),
+]
+"""Keys with values, inline or in a file of their own: YAML for who reads projects, JSON for anybody."""

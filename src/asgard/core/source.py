@@ -111,8 +111,11 @@ class Plan:
         tokens: stream id to the token at which the stream stands once all its splits are in.
         resumable: stream ids whose splits may be committed one by one: a later plan finishes the rest, and
             a cursor or log then catches up from `tokens` of the first plan.
-        resumed: stream ids whose plan finishes an earlier, half-read one: when it is in, plan once more.
+        resumed: stream ids of which more is to be read: when the plan is in, plan once more. It finishes an
+            earlier, half-read one, or ends in the middle of what its token can go on from.
         warnings: what the user should know about this reading.
+        streams: stream id to the stream as the plan knows it better than `describe` did: its batches have
+            that schema. Sources that learn their types from values put them here.
     """
 
     def __init__(
@@ -122,12 +125,18 @@ class Plan:
         resumable: frozenset[str] = frozenset(),
         resumed: frozenset[str] = frozenset(),
         warnings: Sequence[str] = (),
+        streams: Mapping[str, Stream] | None = None,
     ) -> None:
         self.splits = tuple(splits)
         self.tokens = dict(tokens or {})
         self.resumable = resumable
         self.resumed = resumed
         self.warnings = tuple(warnings)
+        self.streams = dict(streams or {})
+
+    def stream_of(self, selection: Selection) -> Stream:
+        """The selection's stream with the schema that its batches have."""
+        return self.streams.get(selection.stream.id, selection.stream)
 
     def acknowledge(self, stream: str, position: Position) -> None:
         """The position is durable in the lake; the source may forget what is before it (Promise 3)."""

@@ -65,6 +65,8 @@ class Selection:
             cursor's own unit; for sources without a snapshot guard against late commits.
         query: the user's own query instead of a table; None for a table.
         options: an instance of the connector's `StreamOptions`; None for its defaults.
+        limit_rows: how many rows are enough: a source that can stops there. None for all.
+        endless: reads on and on what comes, for sources with Feature.ENDLESS; else what there is now.
     """
 
     stream: Stream
@@ -74,6 +76,8 @@ class Selection:
     cursor_lag: float = 0.0
     query: str | None = None
     options: Any = None
+    limit_rows: int | None = None
+    endless: bool = False
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,7 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
         for warning in plan.warnings:
             outcome.warnings.append(warning)
             setting.tell(Kind.WARNING, {"what": warning})
+        stream = plan.stream_of(selection)
         names = lake_names(stream.schema.names, known_names(table))
         landing = Landing.of(stream.schema, names, setting.run, planned_at)
         tally = Tally(len(plan.splits), outcome.rows_read, outcome.bytes_read)
@@ -87,7 +88,7 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
             with table.load(request) as load:
                 _tell_evolution(load, setting, outcome)
                 staged = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
-                commit, verdict = land(load, staged, reached, _standard(pipeline, landing), setting)
+                commit, verdict = land(load, staged, reached, standard_of(pipeline, landing), setting)
             outcome.commits.append(commit)
             outcome.checks = list(verdict.results)
             plan.acknowledge(stream.id, reached)  # Promise 3: only now may the source forget
@@ -106,7 +107,8 @@ def _tell_evolution(load: Load, setting: Setting, outcome: Outcome) -> None:
         )
 
 
-def _standard(pipeline: Pipeline, landing: Landing) -> Standard:
+def standard_of(pipeline: Pipeline, landing: Landing) -> Standard:
+    """What a load of the pipeline must be up to."""
     checks = tuple(in_lake_names(check, landing.names) for check in pipeline.checks)
     previous = pipeline.table.mount().rows if checks and pipeline.table.exists() else None
     return Standard(checks, pipeline.selection.mode, previous, pipeline.table.name)

@@ -15,6 +15,7 @@ import random
 import re
 import ssl
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -152,6 +153,7 @@ class HttpClient:
         account = hashlib.sha256(repr((settings.headers, settings.params, settings.basic)).encode()).digest()
         self._budget = shared_budget((self._origin, account), settings.rate_limit, settings.rate_seconds)
         self._checked_hosts: set[str] = set()
+        self._sent: deque[str] = deque(maxlen=8)
         self._pool = _pool(self._base, settings)
         self._headers = {
             "Accept": "application/json",
@@ -185,6 +187,8 @@ class HttpClient:
         while True:
             last = attempt == self._settings.max_retries
             header = self._authorizer.header() if self._authorizer else ""
+            if header and header not in self._sent:
+                self._sent += (header, header.rpartition(" ")[2])
             try:
                 with self._budget.turn(self._cancel):
                     response = self._once(request, url, header)
@@ -243,8 +247,8 @@ class HttpClient:
         return self.redacted(text)
 
     def redacted(self, text: str) -> str:
-        """The text without any of the settings' secrets."""
-        return redact(text, [*self._settings.secrets, *(self._settings.basic or ())[1:]])
+        """The text without any of the settings' secrets, and without the tokens that were sent last."""
+        return redact(text, [*self._settings.secrets, *(self._settings.basic or ())[1:], *self._sent])
 
     def without_secrets(self, url: str) -> str:
         """The URL as it may be kept: what every request sends by itself is not in it (Promise 6)."""

@@ -14,7 +14,7 @@ A record that is no object is one column, `value`. Knows no file and no protocol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain
@@ -22,6 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from asgard.core.columns import array_of, scalar_of
 from asgard.core.errors import DataError
 from asgard.transport.column_types import field_of
 from asgard.transport.json_text import Records, dumps
@@ -31,6 +32,7 @@ ONLY = "value"
 MOST_EXPONENT = 400
 """Beyond any double: digits are not written out for it, as 1e999999999 would have a gigabyte of them."""
 _NUMBERS = {int, float, Decimal}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (bool, int, float, Decimal, str, dict, list)}
 
 
 def _objects(records: Records) -> Sequence[dict[str, Any]]:
@@ -55,8 +57,21 @@ class _ColumnProof:
             self.numbers.see_integers(min(present), max(present))
             self.numbers_fit = self.numbers.type is not None
         else:
-            texts = pa.array(_plain_numbers(values), pa.string()).drop_null()
+            texts = array_of(_plain_numbers(values), pa.string()).drop_null()
             self.numbers_fit = self.numbers.see_texts(texts)
+
+    def to_json(self) -> list[Any]:
+        n = self.numbers
+        digits = [n.whole, n.scale, n.int64, n.exponents, n.float64]
+        return [sorted(kind.__name__ for kind in self.kinds), self.numbers_fit, digits]
+
+    @classmethod
+    def from_json(cls, document: Any) -> _ColumnProof:
+        kinds, fit, digits = document
+        proof = cls(frozenset(_KINDS[kind] for kind in kinds), numbers_fit=fit)
+        n = proof.numbers
+        n.whole, n.scale, n.int64, n.exponents, n.float64 = digits
+        return proof
 
     def field(self, name: str) -> pa.Field:
         if not self.kinds:
@@ -92,6 +107,26 @@ class RecordProofs:
             proof = self._proofs.setdefault(name, _ColumnProof())
             if name not in self.pinned:
                 proof.see([record.get(name) for record in objects])
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Takes names for columns that may not have come yet."""
+        for name in names:
+            if name not in self.dropped:
+                self._proofs.setdefault(name, _ColumnProof())
+
+    def to_json(self) -> dict[str, Any]:
+        """What is proved so far, to go on from later."""
+        return {name: proof.to_json() for name, proof in self._proofs.items()}
+
+    def recall(self, document: Mapping[str, Any]) -> None:
+        """Goes on from what was proved before.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not of `to_json`.
+        """
+        for name, proof in document.items():
+            if name not in self.dropped:
+                self._proofs[name] = _ColumnProof.from_json(proof)
 
     @property
     def schema(self) -> pa.Schema:
@@ -130,14 +165,14 @@ def _array(values: list[Any], column: pa.Field, name: str) -> pa.Array:
     kinds = set(map(type, values)) - {type(None)}
     try:
         if (column.metadata or {}).get(b"asgard.type") == b"json":
-            return pa.array([None if value is None else dumps(value) for value in values], pa.string())
+            return array_of([None if value is None else dumps(value) for value in values], pa.string())
         if pa.types.is_string(column.type):
             texts = values if kinds <= {str} else [_as_text(value) for value in values]
-            return pa.array(texts, pa.string())
+            return array_of(texts, pa.string())
         if pa.types.is_decimal(column.type) and kinds <= _NUMBERS:
-            return convert_texts(pa.array(_plain_numbers(values), pa.string()), column.type, where)
+            return convert_texts(array_of(_plain_numbers(values), pa.string()), column.type, where)
         if kinds == {str}:
-            return convert_texts(pa.array(values, pa.string()), column.type, where)
+            return convert_texts(array_of(values, pa.string()), column.type, where)
         return _native_array(values, kinds, column, where)
     except RecursionError as error:
         raise DataError(
@@ -157,15 +192,15 @@ def _native_array(values: list[Any], kinds: set[type], column: pa.Field, where: 
     accepted = _accepted(column.type)
     try:
         if kinds == {bool} == accepted or (kinds == {int} and pa.types.is_integer(column.type)):
-            return pa.array(values, column.type)
+            return array_of(values, column.type)
         if kinds <= accepted:
-            return pa.array([None if v is None else _native(v, column.type) for v in values], column.type)
+            return array_of([None if v is None else _native(v, column.type) for v in values], column.type)
     except (pa.ArrowInvalid, OverflowError, ValueError):
         pass
     for value in values:
         try:
             if value is None or (
-                type(value) in accepted and pa.scalar(_native(value, column.type), column.type)
+                type(value) in accepted and scalar_of(_native(value, column.type), column.type)
             ):
                 continue
         except (pa.ArrowInvalid, OverflowError, ValueError):

@@ -1,0 +1,534 @@
+"""What REST, GraphQL and SaaS connectors have in common: a Source that reads streams as a manifest says.
+
+JSON has types for values, not for columns. `describe` looks at the first page; a plan fetches the answers
+into a spool, with their types proved over every record, and its streams have the types that are right. With a
+cursor a plan ends after some minutes or megabytes, and its token has the page at which the next one goes on:
+a killed run has lost no more. Without one, all pages are one plan, as they must show one state of things.
+
+An API has no snapshot, so a record that moves to another page meanwhile may come twice, or not at all: twice
+is recognised by its key, a count that fell is a reason to read again. Where the API can sort by something
+that does not change, ask for that in `params`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from itertools import chain, islice
+from typing import Any
+
+import pyarrow as pa
+
+from asgard.connectors._api_config import ApiConfig, open_client
+from asgard.connectors._api_cursor import Stand, Value, higher, is_above, sent, server_clock, value_of
+from asgard.connectors._api_manifest import Manifest
+from asgard.connectors._api_options import ApiStreamOptions, Increment, Parent
+from asgard.connectors._api_pages import Mark, Page, Reading
+from asgard.connectors._api_paging import Offsets, PageNumbers, value_at
+from asgard.connectors._api_spool import Spool, without_empty
+from asgard.core.budget import MEBIBYTE
+from asgard.core.errors import ConfigError, DataError, PositionLost, QueryError, SchemaChanged
+from asgard.core.position import Position, Token
+from asgard.core.source import Feature, Plan, Source
+from asgard.core.stream import Mode, Selection, Split, Stream
+from asgard.core.types import TYPE, metadata
+from asgard.transport.column_types import WORDS, field_of, refuse_unknown, word_of
+from asgard.transport.http import HttpClient, Request
+from asgard.transport.json_records import RecordProofs, typed_records
+from asgard.transport.oauth import TokenStore
+
+STRETCH_BYTES = 64 * MEBIBYTE
+STRETCH_SECONDS = 300.0
+STRETCH_ROWS = 200_000
+"""After so much a plan with a cursor ends, is committed, and the next one goes on at the next page."""
+MOST_READINGS = 3
+"""How often a list whose count fell while it was read is read altogether."""
+EMPTY_PAGES = 20
+"""How many pages without records `describe` looks behind."""
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a plan fetched of one stream.
+
+    Attributes:
+        pages: how many.
+        token: where the stream stands with it; None without a cursor.
+        goes_on: whether there is more to be read.
+    """
+
+    spool: Spool
+    pages: int
+    token: Token | None
+    goes_on: bool
+    warnings: tuple[str, ...] = ()
+
+
+class ApiSource(Source):
+    """One API.
+
+    Attributes:
+        token_store: where refresh tokens rest that may be used once; the caller may give one of its own
+            before the first request. `token_file` if there is none.
+    """
+
+    features = Feature.CURSOR
+    StreamOptions = ApiStreamOptions
+    config: ApiConfig
+    token_store: TokenStore | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._client: HttpClient | None = None
+        self._begun: dict[str, _Begun] = {}
+        self._spools: dict[str, Spool] = {}
+        self._types: dict[str, dict[str, str]] = {}
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is known of the API."""
+        return self.config.of_manifest
+
+    def check(self) -> None:
+        """Asks for the base address; any answer but a refusal or a failure will do, as few have one there."""
+        self.http.send(Request(""), wanted=(400, 404, 405, 406, 410, 415, 422))
+
+    def streams(self, pattern: str = "*") -> Iterator[Stream]:
+        """The manifest's streams, and the endpoint of a plain name: an API does not list its endpoints."""
+        names = self.manifest.names(pattern)
+        if not names and pattern and not any(sign in pattern for sign in "*?["):
+            try:
+                yield self.describe(pattern)
+            except QueryError:
+                if not self.manifest.streams:
+                    raise
+        for name in names:
+            yield self.describe(name)
+
+    def describe(self, name: str, options: Any = None, query: str | None = None) -> Stream:
+        """One endpoint as its first page shows it. The types are those of that page's records: a plan's are
+        proved over all, and may be wider.
+
+        Raises:
+            DataError: there are no records, and no `columns` that say what they would be.
+        """
+        wanted = self.resolved(name, options, query)
+        proofs = self._proofs(wanted, {})
+        proofs.expect(wanted.columns)
+        begun = _Begun(wanted, self._reading(name, wanted, {}).pages())
+        self._begun[name] = begun
+        for page in islice(begun.rest, EMPTY_PAGES):
+            begun.pages.append(page)
+            proofs.see(page.records)
+            if page.records:
+                break
+        schema = self._schema(proofs.schema, wanted, name)
+        cursor = wanted.incremental.cursor if wanted.incremental else None
+        candidates = (cursor,) if cursor in schema.names else ()
+        key = wanted.record_key if set(wanted.record_key) <= set(schema.names) else ()
+        return Stream(name, name, "", schema, key, candidates)
+
+    def plan(
+        self,
+        selections: Sequence[Selection],
+        since: Mapping[str, Position],
+        until: Token | None = None,
+        parallel: int = 1,
+    ) -> Plan:
+        """One split for each stream, fetched. What was fetched is forgotten with the plan."""
+        fetched: dict[str, Fetched] = {}
+        plan = _ApiPlan(self)
+        try:
+            for selection in selections:
+                stream = selection.stream
+                wish = self._wish(selection, since.get(stream.id), until)
+                found = fetched[stream.id] = self._fetched(wish)
+                self._drop(stream.id)
+                self._spools[stream.id] = found.spool
+                plan.add(wish, found)
+        except BaseException:
+            plan.close()
+            raise
+        return plan
+
+    def read(self, split: Split) -> Iterator[pa.RecordBatch]:
+        """The records as they were fetched; where they were not fetched in this process, fetched now."""
+        spec = split.spec
+        schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(spec["schema"])))
+        spool = self._spools.get(split.stream)
+        if spool is not None:
+            for batch in spool.batches(schema):
+                self.settings.cancel.check()
+                yield batch
+            return
+        options = self.StreamOptions.model_validate(spec["options"])  # type: ignore[attr-defined]
+        reading = self._reading(spec["name"], options, spec["values"])
+        start = None if spec["mark"] is None else Mark.from_json(spec["mark"])
+        for page in islice(reading.pages(start), spec["pages"]):
+            self.settings.cancel.check()
+            records = _above(page.records, spec["cursor"], _bound(spec["above"]))
+            records = without_empty(records, schema) if options.empty_is_null else records
+            if records:
+                yield typed_records(records, schema, spec["name"], frozenset(options.exclude_columns))
+
+    def close(self) -> None:
+        """Closes the connections, and forgets what was fetched."""
+        self.forget(list(self._spools))
+        self._begun.clear()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def forget(self, streams: Sequence[str]) -> None:
+        """Forgets what was fetched of some streams."""
+        for stream in streams:
+            self._drop(stream)
+
+    @property
+    def http(self) -> HttpClient:
+        """The connections, opened when they are first used."""
+        if self._client is None:
+            self._client = open_client(self.config, self.settings.cancel, self.token_store)
+        return self._client
+
+    def resolved(self, name: str, given: Any, query: str | None) -> ApiStreamOptions:
+        """The stream's options with the manifest's. Connectors of a kind of their own add theirs here.
+
+        Raises:
+            ConfigError: there is no such query, or no such parent.
+        """
+        if query is not None:
+            raise ConfigError("this API takes no query", hint="give the table path and params")
+        model: Any = self.StreamOptions
+        options: ApiStreamOptions = self.manifest.options(name, given, model)
+        return options.model_copy(update={"parent": self._parent(options.parent)})
+
+    def _parent(self, parent: Parent | None) -> Parent | None:
+        if parent is None or parent.stream is None:
+            return parent
+        if parent.stream not in self.manifest.streams:
+            raise ConfigError(
+                f"there is no stream {parent.stream!r} that could be a parent",
+                hint="name one of the manifest, or give the parent's path",
+            )
+        above = self.resolved(parent.stream, None, None)
+        return Parent(
+            path=parent.stream if above.path is None else above.path,
+            params=above.params,
+            records=above.records,
+            pagination=above.pagination,
+            include=parent.include,
+        )
+
+    def _drop(self, name: str) -> None:
+        spool = self._spools.pop(name, None)
+        if spool is not None:
+            spool.close()
+
+    def _reading(self, name: str, options: ApiStreamOptions, values: Mapping[str, Any]) -> Reading:
+        return Reading(self.http, name, options, values)
+
+    def _proofs(self, options: ApiStreamOptions, known: Mapping[str, Any]) -> RecordProofs:
+        """What is known of the columns before any record: what the manifest and the API itself say."""
+        pinned = {**self._told_types(options), **options.columns}
+        proofs = RecordProofs(pinned, frozenset(options.exclude_columns))
+        if self.manifest.streams:
+            proofs.expect(pinned)
+        proofs.recall(known)
+        return proofs
+
+    def _told_types(self, options: ApiStreamOptions) -> dict[str, str]:
+        """Types of the wanted properties by the endpoint that tells them; asked once a source."""
+        asked = options.types_from
+        if asked is None:
+            return {}
+        key = f"{asked.path} {asked.records}"
+        if key not in self._types:
+            about = ApiStreamOptions(path=asked.path, records=asked.records)
+            told: dict[str, str] = {}
+            for page in self._reading(asked.path, about, {}).pages():
+                for record in page.records:
+                    word = asked.words.get(str(value_at(record, asked.kind)), "text")
+                    told[str(value_at(record, asked.name))] = word
+            self._types[key] = told
+        told = self._types[key]
+        if strange := [name for name in options.properties if name not in told]:
+            raise QueryError(
+                f"{asked.path} knows no {', '.join(strange)}", hint="look at `properties` of the table"
+            )
+        return {name: told[name] for name in options.properties}
+
+    def _schema(self, proved: pa.Schema, options: ApiStreamOptions, name: str) -> pa.Schema:
+        if proved.names:
+            refuse_unknown(options.columns, proved.names, name)
+            return proved
+        if not options.columns:
+            raise DataError(
+                f"{name} has no records, so that nothing tells its columns",
+                hint="name them with their types in `columns`, or load it when it has some",
+                where={"stream": name},
+            )
+        return pa.schema(field_of(column, word) for column, word in options.columns.items())
+
+    def _wish(self, selection: Selection, position: Position | None, until: Token | None) -> _Wish:
+        """What is to be fetched, from which value and page on."""
+        stream, cursor = selection.stream, selection.cursor
+        options = self.resolved(stream.name, selection.options, selection.query)
+        where = {"stream": stream.name}
+        if cursor is None:
+            return _Wish(selection, options)
+        increment = options.incremental
+        if increment is None or (increment.cursor is not None and increment.cursor != cursor):
+            known = f"`cursor: {increment.cursor}`" if increment else "`incremental: {param: updated_since}`"
+            raise ConfigError(
+                f"{stream.name} cannot be read from a {cursor} on",
+                hint=f"{known} says how the API is asked for what changed; without a cursor, mode: merge "
+                "and a primary_key write only what changed",
+                where=where,
+            )
+        if until is not None and increment.end_param is None:
+            raise ConfigError(
+                f"{stream.name} has no upper bound", hint="set incremental.end_param", where=where
+            )
+        if position is not None and position.pending is not None:
+            raise PositionLost(
+                "the position is half of another connector's plan",
+                hint=f"asgard resync {stream.name}",
+                where=where,
+            )
+        token = None if position is None else position.token
+        stand = Stand(cursor) if token is None else Stand.of(token, cursor, stream.name)
+        values: dict[str, Any] = {} if until is None else {"until": until}
+        if stand.value is not None:
+            lag = selection.cursor_lag or increment.lag_seconds
+            values["since"] = sent(stand.value, lag, increment, {**where, "column": cursor})
+        return _Wish(selection, options, increment, stand, values)
+
+    def _fetched(self, wish: _Wish) -> Fetched:
+        """The pages of a wish; those of a list whose count falls meanwhile are read again."""
+        name = wish.selection.stream.name
+        for attempt in range(MOST_READINGS):
+            begun = self._begun.pop(name, None)
+            usable = begun if begun and wish.is_whole and begun.options == wish.options else None
+            gathering = _Gathering(self, wish, usable)
+            found = gathering.all()
+            if not gathering.fell:
+                return found
+            if attempt + 1 < MOST_READINGS:
+                found.spool.close()
+        told = f"{name}: records were taken away while the list was read: one that moved up may be missing"
+        return replace(found, warnings=(*found.warnings, told))
+
+
+@dataclass
+class _Begun:
+    """A reading that `describe` began, for the plan to go on with.
+
+    Attributes:
+        pages: those it looked at.
+        rest: those behind them.
+    """
+
+    options: ApiStreamOptions
+    rest: Iterator[Page]
+    pages: list[Page] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be fetched.
+
+    Attributes:
+        increment, stand: None without a cursor.
+        values: for placeholders.
+    """
+
+    selection: Selection
+    options: ApiStreamOptions
+    increment: Increment | None = None
+    stand: Stand | None = None
+    values: Mapping[str, Any] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it begins with the first page of everything."""
+        return not self.values and (self.stand is None or self.stand.mark is None)
+
+    @property
+    def above(self) -> Value | None:
+        """Only records above this are wanted: without a key, those at the bound would come twice."""
+        keyed = self.selection.primary_key or self.selection.mode is not Mode.APPEND
+        return None if self.stand is None or keyed else self.stand.value
+
+
+class _Gathering:
+    """One reading of a stream into a spool.
+
+    Attributes:
+        fell: whether the count of records that answers tell fell, or is more than came.
+    """
+
+    def __init__(self, source: ApiSource, wish: _Wish, begun: _Begun | None) -> None:
+        stand, selection = wish.stand, wish.selection
+        known = stand.columns if stand else {}
+        self.fell = False
+        self._source, self._wish, self._begun = source, wish, begun
+        self._name = selection.stream.name
+        self._where = {"stream": self._name, "column": selection.cursor or ""}
+        try:
+            proofs = source._proofs(wish.options, known)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PositionLost("the position's columns cannot be read", hint="asgard resync") from error
+        key = selection.primary_key or selection.stream.primary_key
+        self._spool = Spool(self._name, proofs, key, empty_is_null=wish.options.empty_is_null)
+        self._before = proofs.schema if known else None
+        self._highest = stand.highest if stand and stand.mark else None
+        self._began = stand.began if stand and stand.mark else None
+        self._pages = 0
+        self._ends_at = time.monotonic() + STRETCH_SECONDS
+
+    def all(self) -> Fetched:
+        """Reads to the end, or as far as one plan goes.
+
+        Raises:
+            DataError, QueryError: an answer is not what it should be; nothing is kept.
+        """
+        try:
+            page = self._gathered()
+            self._spool.finish()
+            return self._result(page)
+        except BaseException:
+            self._spool.close()
+            raise
+
+    def _gathered(self) -> Page | None:
+        wish = self._wish
+        start = wish.stand.mark if wish.stand else None
+        if self._begun is not None:
+            pages = chain(self._begun.pages, self._begun.rest)
+        else:
+            pages = self._source._reading(self._name, wish.options, wish.values or {}).pages(start)
+        most = wish.selection.limit_rows
+        highest_total = 0
+        page: Page | None = None
+        counted = isinstance(wish.options.pagination, PageNumbers | Offsets) and start is None
+        for page in pages:
+            self._source.settings.cancel.check()
+            self._pages += 1
+            self._take(page)
+            if counted and page.total is not None:
+                self.fell = self.fell or page.total < highest_total
+                highest_total = max(highest_total, page.total)
+            if page.onward is None:
+                break
+            if self._is_enough(page) or (most is not None and self._spool.rows >= most):
+                return page
+        if counted and highest_total > self._spool.rows - self._spool.repeated:
+            self.fell = True
+        return page
+
+    def _take(self, page: Page) -> None:
+        if self._began is None:
+            self._began = server_clock(page.date, time.time())
+        cursor = self._wish.selection.cursor
+        if cursor is not None:
+            records = _above(page.records, cursor, self._wish.above)
+            page = replace(page, records=records)
+            for record in records:
+                value = value_of(value_at(record, cursor), self._where)
+                self._highest = higher(self._highest, value, self._where)
+        self._spool.add(page)
+
+    def _is_enough(self, page: Page) -> bool:
+        """Whether the plan may end here, and has enough: what comes next is found by the cursor."""
+        if self._wish.stand is None or not page.marked or self._wish.selection.mode is Mode.REPLACE:
+            return False
+        spool = self._spool
+        full = spool.size_bytes >= STRETCH_BYTES or spool.rows >= STRETCH_ROWS
+        return full or time.monotonic() >= self._ends_at
+
+    def _result(self, last: Page | None) -> Fetched:
+        stand, spool = self._wish.stand, self._spool
+        if self._before is not None:
+            _refuse_other_types(self._before, spool.schema, self._name)
+        if stand is None or last is None:
+            return Fetched(spool, self._pages, None if stand is None else stand.token, False)
+        assert self._began is not None
+        assert self._wish.increment is not None
+        columns = spool.proofs.to_json()
+        if last.onward is not None:
+            token = stand.left_at(last.onward, self._highest, self._began, columns).token
+            return Fetched(spool, self._pages, token, self._wish.selection.limit_rows is None)
+        ended = stand.ended(self._highest, self._began, columns, self._wish.increment)
+        return Fetched(spool, self._pages, ended.token, False)
+
+
+class _ApiPlan(Plan):
+    """A plan of fetched streams."""
+
+    def __init__(self, source: ApiSource) -> None:
+        super().__init__(())
+        self._source = source
+
+    def add(self, wish: _Wish, found: Fetched) -> None:
+        """Adds a stream that was fetched."""
+        stream, options = wish.selection.stream, wish.options
+        schema = found.spool.schema
+        if schema.names or wish.is_whole:
+            schema = self._source._schema(schema, options, stream.name)
+        else:
+            schema = stream.schema  # nothing changed, and nothing is known of before
+        self.streams[stream.id] = replace(stream, schema=schema, size_bytes=found.spool.size_bytes)
+        mark = wish.stand.mark if wish.stand else None
+        spec = {
+            "name": stream.name,
+            "options": options.model_dump(mode="json", exclude_defaults=True),
+            "schema": schema.serialize().to_pybytes().hex(),
+            "values": dict(wish.values or {}),
+            "mark": None if mark is None else mark.to_json(),
+            "pages": found.pages,
+            "cursor": wish.selection.cursor,
+            "above": None if wish.above is None else [type(wish.above).__name__, str(wish.above)],
+        }
+        if found.spool.rows:
+            self.splits += (Split(stream.id, stream.id, spec, size_bytes=found.spool.size_bytes),)
+        if found.token is not None:
+            self.tokens[stream.id] = found.token
+        if found.goes_on:
+            self.resumed |= {stream.id}
+        self.warnings += found.warnings
+
+    def close(self) -> None:
+        """Forgets what was fetched."""
+        self._source.forget(list(self.streams))
+
+
+def _above(records: list[Any], cursor: str | None, bound: Value | None) -> list[Any]:
+    if bound is None or cursor is None:
+        return records
+    return [record for record in records if is_above(value_at(record, cursor), bound)]
+
+
+def _bound(written: Any) -> Value | None:
+    if written is None:
+        return None
+    kind, text = written
+    return str(text) if kind == "str" else Decimal(text)
+
+
+def _refuse_other_types(before: pa.Schema, now: pa.Schema, name: str) -> None:
+    """Refuses values that the columns of what is in the table already do not carry."""
+    for column in before:
+        other = now.field(column.name)
+        same = other.type == column.type and metadata(other).get(TYPE) == metadata(column).get(TYPE)
+        if same or pa.types.is_null(column.type):
+            continue
+        word = "json" if metadata(other).get(TYPE) == "json" else word_of(other.type)
+        assert word in WORDS or word.startswith("decimal")
+        raise SchemaChanged(
+            f"a value came that {column.type} does not carry, which {column.name} was so far",
+            hint=f"`columns: {{{column.name}: {word}}}` in asgard.yml, and then asgard resync",
+            where={"stream": name, "column": column.name},
+        )
