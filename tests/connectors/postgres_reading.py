@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 
 from asgard.connectors.postgres import PostgresConfig, PostgresSource, PostgresStreamOptions
@@ -116,3 +117,21 @@ def half_done(load_: Load, done: int) -> Position:
 def without(selection: Selection, **changes: Any) -> Selection:
     """The selection with fields replaced."""
     return replace(selection, **changes)
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A database of its own, and a source on it."""
+
+    server: Server
+    database: str
+    source: PostgresSource
+
+    def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.server.execute(sql, self.database)
+
+    def connect(self) -> psycopg.Connection:
+        return self.server.connect(self.database)
+
+    def load(self, name: str, **given: Any) -> pa.Table:
+        return load(self.source, select(self.source, name, **given)).rows

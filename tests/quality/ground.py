@@ -30,6 +30,14 @@ def checks(*specs: dict[str, Any]) -> tuple[Check, ...]:
     return checks_of(TypeAdapter(list[CheckSpec]).validate_python(list(specs)))
 
 
+def column(type_: pa.DataType, *values: Any) -> pa.Table:
+    return pa.table({"v": pa.array(values, type_)})
+
+
+def keys(*values: int | None) -> pa.Table:
+    return pa.table({"v": pa.array(values, pa.int64())})
+
+
 @dataclass
 class Ground:
     """A folder of files and the other tables that checks may refer to."""
