@@ -17,7 +17,6 @@ from typing import Any
 import pyarrow as pa
 
 from asgard.core.errors import ConfigError, DataError
-from asgard.transport import duck
 
 BACKENDS = ("auto", "pandas", "polars", "arrow", "duckdb")
 LATER = ("spark", "dask")
@@ -58,6 +57,8 @@ def from_arrow(table: pa.Table, backend: str = "auto") -> Any:
 
         return polars.from_arrow(table)
     if library == "duckdb":
+        from asgard.transport import duck
+
         return duck.connect().from_arrow(table)
     return table
 

@@ -100,6 +100,7 @@ def load_project(
     *,
     memory: str | int | None = None,
     parallel: int | None = None,
+    with_sources: bool = True,
 ) -> Project:
     """Reads a project.
 
@@ -108,6 +109,7 @@ def load_project(
         env: the environment whose overlay counts; None for the one of ASGARD_ENV.
         memory: goes before the file's, for example `512MB`.
         parallel: goes before the file's.
+        with_sources: False leaves the sources out, unread: who looks at tables needs none of their drivers.
 
     Raises:
         ConfigError: `what` has every mistake of the file, one a line:
@@ -122,7 +124,7 @@ def load_project(
         hint = "asgard run --config FILE loads a file with one data block; sources stand below data_sources"
         mistakes.add("is not a key of a project", path="data", hint=hint, place=nodes.pop("data").where)
     keys = read_model(ProjectKeys, Entries(nodes, "", tree.place, {}), mistakes)
-    sources = _sources(nodes.get(SOURCES), files.folder, mistakes)
+    sources = _sources(nodes.get(SOURCES), files.folder, mistakes) if with_sources else {}
     mistakes.raise_if_any()
     assert keys is not None
     return Project(

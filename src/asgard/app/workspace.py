@@ -16,7 +16,6 @@ from asgard.core.engine import Engine
 from asgard.core.errors import ConfigError
 from asgard.core.source import ReadSettings, Source
 from asgard.core.table import Lake, Mount, Table, TableName
-from asgard.engines.duckdb import DuckDBEngine
 from asgard.lake.lakehouse import DeltaLake
 from asgard.state.journal import SqliteJournal
 from asgard.transform.models import Model
@@ -45,6 +44,7 @@ class Workspace:
         *,
         memory: str | None = None,
         parallel: int | None = None,
+        with_sources: bool = True,
     ) -> Workspace:
         """Reads the project file and opens it.
 
@@ -53,11 +53,12 @@ class Workspace:
             env: the environment whose overlay is laid over it.
             memory: what a run may hold, such as `512MB`; goes before the file's.
             parallel: splits read at the same time; goes before the file's.
+            with_sources: False leaves them out, for who looks at tables alone.
 
         Raises:
             ConfigError: with every mistake of the file.
         """
-        return cls(load_project(project, env, memory=memory, parallel=parallel))
+        return cls(load_project(project, env, memory=memory, parallel=parallel, with_sources=with_sources))
 
     @cached_property
     def lake(self) -> Lake:
@@ -79,6 +80,8 @@ class Workspace:
 
     def open_engine(self, memory_bytes: int) -> Engine:
         """An embedded engine that keeps to its memory and spills beside the project's state."""
+        from asgard.engines.duckdb import DuckDBEngine  # 30 MB, which a load without checks does not need
+
         return DuckDBEngine(
             memory_bytes=memory_bytes,
             threads=min(os.cpu_count() or 1, 4),

@@ -43,3 +43,10 @@ def open_workspace(
     from asgard.app.workspace import Workspace  # the drivers behind it are not for --help
 
     return Workspace.open(project, env, memory=memory, parallel=parallel)
+
+
+def open_tables(project: str | None, env: str | None) -> Workspace:
+    """The workspace of a project for a look at its tables: its sources are not read."""
+    from asgard.app.workspace import Workspace
+
+    return Workspace.open(project, env, with_sources=False)

@@ -9,7 +9,7 @@ from itertools import islice
 
 import click
 
-from asgard.cli.options import json_option, open_workspace, project_options
+from asgard.cli.options import json_option, open_tables, open_workspace, project_options
 from asgard.cli.output import print_json, print_table
 
 SHOWN_ROWS = 100
@@ -35,7 +35,7 @@ def query(
     from asgard.app.tables import query as do_query
 
     statement = sys.stdin.read() if sql == "-" else sql
-    with do_query(open_workspace(project, env), statement, _moment(at)) as rows:
+    with do_query(open_tables(project, env), statement, _moment(at)) as rows:
         if as_json:
             for batch in rows:
                 for row in json_rows([batch]):
@@ -74,7 +74,7 @@ def tables(ctx: click.Context, project: str | None, env: str | None, as_json: bo
         return
     from asgard.app.tables import list_tables
 
-    found = list(list_tables(open_workspace(project, env)))
+    found = list(list_tables(open_tables(project, env)))
     if as_json:
         print_json([one.as_dict() for one in found])
         return
@@ -97,7 +97,7 @@ def show(table: str, project: str | None, env: str | None, as_json: bool) -> Non
     """Show the columns and the versions of TABLE."""
     from asgard.app.tables import versions
 
-    workspace = open_workspace(project, env)
+    workspace = open_tables(project, env)
     schema, history = workspace.table(table).schema(), versions(workspace, table)
     if as_json:
         columns = [{"name": f.name, "type": str(f.type), "nullable": f.nullable} for f in schema]
@@ -127,7 +127,7 @@ def undo(table: str, project: str | None, env: str | None, as_json: bool) -> Non
     """Take the last load of TABLE back: data and position together."""
     from asgard.app.tables import undo as do_undo
 
-    now = do_undo(open_workspace(project, env), table)
+    now = do_undo(open_tables(project, env), table)
     if as_json:
         print_json({"table": table, "version": now.version, "operation": now.operation})
     else:
@@ -146,7 +146,7 @@ def quarantine(table: str, limit: int, project: str | None, env: str | None, as_
     from asgard.app.rows import json_rows, text_rows
     from asgard.app.tables import quarantine as do_quarantine
 
-    with do_quarantine(open_workspace(project, env), table, limit) as rows:
+    with do_quarantine(open_tables(project, env), table, limit) as rows:
         if as_json:
             print_json(json_rows(rows))
         else:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -17,10 +18,12 @@ from asgard.core.errors import DataError
 from asgard.core.stream import Mode
 from asgard.core.table import DataFile, LoadRequest, Staged
 from asgard.lake.change import Change, check_file
-from asgard.lake.merge import KeyIndex, Keys, Places
 from asgard.lake.pinned import Base, Columns
 from asgard.lake.rewrite import rows_of
 from asgard.lake.snapshot import LakeFile
+
+if TYPE_CHECKING:
+    from asgard.lake.merge import Places
 
 Write = Callable[[pa.Schema, Iterator[pa.RecordBatch]], Staged]
 """Writes rows to durable files of the load; from any thread."""
@@ -64,6 +67,8 @@ class Preparation:
 
     def _by_key(self, change: Change) -> Change:
         """The change with one row a key."""
+        from asgard.lake.merge import KeyIndex, Keys  # with DuckDB: 30 MB that only keys are worth
+
         request, base, files = self._request, change.base, change.adds
         looks = request.mode is Mode.MERGE or request.keep_existing
         snapshot = base.snapshot if looks and not base.replaces else None

@@ -10,7 +10,6 @@ from asgard.core.errors import QueryError
 from asgard.lake.disk import translated
 from asgard.lake.rewrite import rows_of
 from asgard.lake.snapshot import Snapshot
-from asgard.transport import duck
 
 BATCH_ROWS = 1 << 16
 
@@ -48,6 +47,8 @@ def _plain(snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 
 def _filtered(snapshot: Snapshot, schema: pa.Schema, where: str) -> Iterator[pa.RecordBatch]:
+    from asgard.transport import duck  # DuckDB, which whole tables are read without
+
     connection = duck.connect()
     try:
         with duck.translated():
