@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.kafka import Broker, kafka_broker
 from tests.servers.postgres import Server, session_servers, shared_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -51,6 +52,13 @@ def pg_database(pg16: Server) -> Iterator[str]:
     name = pg16.create_database()
     yield name
     pg16.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """A Kafka broker of this worker alone."""
+    with kafka_broker() as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

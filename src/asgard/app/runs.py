@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 from asgard.app.history import log_file
 from asgard.app.models import Choice, building_step, chosen_models
-from asgard.app.streams import OpenSources, ingest_steps
+from asgard.app.streams import OpenSources, follow_steps, ingest_steps
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from asgard.core.events import Emit
+from asgard.flow.endless import run_endless
 from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
 from asgard.observe.event_log import EventLog, to_all
@@ -27,10 +29,12 @@ class RunWish:
         selectors: sources (`shop`), streams (`shop.orders`), tables (`bronze.shop.orders`), models
             (`gold.revenue`, `+gold.revenue` with what it reads, `silver.*`); none for everything.
         full_refresh: reads every chosen stream anew and replaces its table; builds every chosen model.
+        drain: follows the chosen logs until it is asked for; None for a run that ends. Models are not built.
     """
 
     selectors: tuple[str, ...] = ()
     full_refresh: bool = False
+    drain: Cancel | None = None
 
 
 def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None = None) -> Summary:
@@ -52,14 +56,33 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
         open_engine=workspace.open_engine,
         resolve=workspace.mount,
     )
+    selector = " ".join(wish.selectors)
+    if wish.drain is not None:
+        with closing(log), OpenSources(workspace, cancel) as sources:
+            steps = _followed(sources, wish.selectors, wish.drain)
+            project = str(workspace.project.file)
+            return run_endless(steps, setting, workspace.journal, selector, project)
     choice = chosen_models(workspace.models, wish.selectors)
     with OpenSources(workspace, cancel) as sources:
         steps = _steps(sources, choice, wish)
         try:
-            selector = " ".join(wish.selectors)
             return run_steps(steps, setting, workspace.journal, selector, str(workspace.project.file))
         finally:
             log.close()
+
+
+def _followed(sources: OpenSources, selectors: tuple[str, ...], drain: Cancel) -> list[Step]:
+    steps, matched = follow_steps(sources, selectors, drain)
+    for selector in selectors:
+        if selector not in matched:
+            raise ConfigError(
+                f"nothing matches {selector!r}", hint="--follow takes sources and streams, no models"
+            )
+    if not steps:
+        raise ConfigError(
+            "there is no log to follow", hint="--follow is for sources that never end, such as kafka"
+        )
+    return steps
 
 
 def _steps(sources: OpenSources, choice: Choice, wish: RunWish) -> list[Step]:

@@ -295,6 +295,12 @@ class FileConnector(SourceConnector):
     connector_type = "files"
 
 
+class KafkaConnector(SourceConnector):
+    """Topics of an Apache Kafka cluster, up to what is there now."""
+
+    connector_type = "kafka"
+
+
 class GenericAPIConnector(SourceConnector):
     """Collections of a REST API."""
 
@@ -308,6 +314,7 @@ PUBLIC = {
         SQLiteConnector,
         MongoDBConnector,
         FileConnector,
+        KafkaConnector,
         GenericAPIConnector,
     )  # fmt: skip
 }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, WithJsonSchema, field_validator
 
 from asgard.app.mistakes import near
-from asgard.app.quantities import DURATION_PATTERN, Lag, parse_duration
+from asgard.app.quantities import DURATION_PATTERN, Lag, Size, parse_duration
 from asgard.core.config import Config
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
@@ -107,6 +107,14 @@ class LakeSpec(Config):
         return value
 
 
+class WindowSpec(Config):
+    """How much of a log goes into one commit: whatever is reached first."""
+
+    seconds: float = Field(default=10.0, gt=0, description="After the first row came.")
+    rows: int = Field(default=1_000_000, gt=0, description="So many rows.")
+    size: Size = Field(default=256_000_000, description="So much in memory, before it is packed: 64MB.")
+
+
 class TableSpec(Config):
     """One entry of `tables:`, `endpoints:` or `files:`, the source's defaults applied."""
 
@@ -128,7 +136,7 @@ class TableSpec(Config):
     mode: LoadMode | None = Field(
         default=None,
         description="What happens to the rows that are there. By default merge where primary_key and "
-        "cursor are given, else replace.",
+        "cursor are given, append for logs, else replace.",
     )
     primary_key: Names = Field(default=(), description="The columns that tell rows apart.")
     cursor: str | None = Field(
@@ -149,6 +157,10 @@ class TableSpec(Config):
     allow_missing: bool = Field(
         default=False,
         description="A column that vanished from the source becomes null instead of stopping the load.",
+    )
+    window: WindowSpec | None = Field(
+        default=None,
+        description="For logs: how much goes into one commit; by default 10 seconds, a million rows, 256MB.",
     )
     target_column: str | None = Field(
         default=None, min_length=1, description="The column that models are to predict; it must exist."

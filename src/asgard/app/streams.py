@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self
@@ -15,13 +15,15 @@ from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.names import lake_names, stream_table
-from asgard.core.source import Source
+from asgard.core.source import Feature, Source
 from asgard.core.stream import Mode, Selection
 from asgard.core.table import TableName
+from asgard.flow.follow import Following, follow
 from asgard.flow.ingest import Pipeline, ingest
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
+from asgard.flow.window import Window
 from asgard.quality.spec import checks_of
 
 
@@ -161,6 +163,8 @@ def _failing_step(name: str, error: AsgardError) -> Step:
 
 def _ingest_step(sources: OpenSources, wanted: Wanted, *, full_refresh: bool) -> Step:
     def work(setting: Setting) -> Outcome:
+        if is_log(sources.workspace, wanted):
+            return follow(following(sources.workspace, wanted, setting.cancel, anew=full_refresh), setting)
         try:
             return ingest(
                 pipeline(sources.get(wanted.source), sources.workspace, wanted, anew=full_refresh), setting
@@ -169,8 +173,66 @@ def _ingest_step(sources: OpenSources, wanted: Wanted, *, full_refresh: bool) ->
             sources.drop(wanted.source)
             raise
 
-    mode = wanted.spec.mode
-    return Step(str(wanted.table), work, about={"mode": str(mode)})
+    return Step(str(wanted.table), work, about={"mode": str(wanted.spec.mode)})
+
+
+def follow_steps(
+    sources: OpenSources, selectors: Sequence[str], drain: Cancel
+) -> tuple[list[Step], set[str]]:
+    """One step that does not end for each chosen log, and the selectors that chose any.
+
+    Without selectors all logs of the project are meant.
+
+    Raises:
+        ConfigError: a selector chose something that ends by itself.
+        AsgardError: a source was asked for its streams, and failed.
+    """
+    steps: list[Step] = []
+    matched: set[str] = set()
+    for name, spec in sources.workspace.project.sources.items():
+        near = {selector for selector in selectors if _may_match(selector, name)}
+        if selectors and not near:
+            continue
+        for one in expand(sources, name, spec):
+            chose = {selector for selector in near if _matches(selector, one)}
+            if is_log(sources.workspace, one):
+                if chose or not selectors:
+                    steps.append(_follow_step(sources.workspace, one, sources.cancel, drain))
+            elif chose:
+                raise ConfigError(
+                    f"{one.source}.{one.stream} cannot be followed: it ends by itself",
+                    hint="asgard run without --follow loads it; --follow is for logs such as Kafka's topics",
+                )
+            matched |= chose
+    return steps, matched
+
+
+def _follow_step(workspace: Workspace, wanted: Wanted, cancel: Cancel, drain: Cancel) -> Step:
+    def work(setting: Setting) -> Outcome:
+        return follow(replace(following(workspace, wanted, cancel), endless=True, drain=drain), setting)
+
+    return Step(str(wanted.table), work, about={"mode": str(wanted.spec.mode)})
+
+
+def is_log(workspace: Workspace, wanted: Wanted) -> bool:
+    """Whether the stream's source never ends by itself."""
+    return Feature.ENDLESS in workspace.project.sources[wanted.source].connector_class.features
+
+
+def following(workspace: Workspace, wanted: Wanted, cancel: Cancel, *, anew: bool = False) -> Following:
+    """How a log is read into its table: with a source of its own, because logs are read at the same time."""
+
+    @contextmanager
+    def opened() -> Iterator[Pipeline]:
+        source = workspace.source(wanted.source, cancel)
+        try:
+            yield pipeline(source, workspace, wanted, anew=anew)
+        finally:
+            source.close()
+
+    spec = wanted.spec.window
+    window = Window(spec.seconds, spec.rows, spec.size) if spec else Window()
+    return Following(opened, window)
 
 
 def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool = False) -> Pipeline:

@@ -62,7 +62,7 @@ class TableReader:
         self._check_together(_Keys(nodes), _Keys(entry.value), path, place)
         if spec is None:
             return None
-        mode = spec.mode or (Mode.MERGE if spec.cursor else Mode.REPLACE)
+        mode = spec.mode or self._mode(spec)
         completed = {
             "mode": mode,
             "frequency": spec.frequency or self.frequency,
@@ -70,6 +70,12 @@ class TableReader:
             "origin": str(place or ""),
         }
         return spec.model_copy(update=completed)
+
+    def _mode(self, spec: TableSpec) -> Mode:
+        """What happens to the rows that are there, where nobody says it: a log's rows never change."""
+        if self.connector is not None and Feature.ENDLESS in self.connector.features:
+            return Mode.APPEND
+        return Mode.MERGE if spec.cursor else Mode.REPLACE
 
     def _check_together(self, keys: _Keys, own: _Keys, path: str, place: Place | None) -> None:
         """Tells the keys that do not go together; what comes from defaults is told at the table it meets."""

@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("selectors", nargs=-1)
 @click.option("--full-refresh", is_flag=True, help="Read everything anew and replace the tables.")
+@click.option(
+    "--follow",
+    is_flag=True,
+    help="Go on reading logs (Kafka) until Ctrl-C or SIGTERM; what was read stays.",
+)
 @click.option("--config", "config_file", metavar="FILE", help="Load a file with one `data:` block instead.")
 @click.option(
     "--to", "to_table", metavar="TABLE", help="With --config: load into the lake, as bronze.NAME.TABLE."
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 def run(
     selectors: tuple[str, ...],
     full_refresh: bool,
+    follow: bool,
     config_file: str | None,
     to_table: str | None,
     project: str | None,
@@ -47,25 +53,31 @@ def run(
     SELECTORS: a source (shop), a stream (shop.orders), a table (bronze.shop.orders), a model (gold.revenue),
     a model with what it reads (+gold.revenue), globs (silver.*). Without any: everything.
     """
+    if follow and (full_refresh or config_file is not None):
+        raise click.UsageError("--follow goes with neither --full-refresh nor --config")
     if config_file is not None and to_table is None:
         return _show_block(config_file, as_json)
     from asgard.app.block_runs import load_block
     from asgard.app.runs import RunWish
     from asgard.app.runs import run as do_run
 
-    def start(emit: Emit) -> Summary:
+    def start(emit: Emit, cancel: Cancel, drain: Cancel | None) -> Summary:
         if config_file is not None and to_table is not None:
             return load_block(Path(config_file), to_table, emit, cancel)
         workspace = open_workspace(project, env, memory, parallel)
-        return do_run(workspace, RunWish(selectors, full_refresh), emit, cancel)
+        return do_run(workspace, RunWish(selectors, full_refresh, drain), emit, cancel)
 
-    with cancelled_by_signals() as cancel:
+    with ExitStack() as stack:
+        drain = None
+        if follow:
+            drain, cancel = stack.enter_context(drained_by_signals())
+        else:
+            cancel = stack.enter_context(cancelled_by_signals())
         if as_json:
-            return start(lambda event: click.echo(json.dumps(event.as_dict()))).exit_code
+            return start(lambda event: click.echo(json.dumps(event.as_dict())), cancel, drain).exit_code
         from asgard.cli.screen import Screen
 
-        with Screen() as screen:
-            summary = start(screen)
+        summary = start(stack.enter_context(Screen()), cancel, drain)
     rows = sum(outcome.rows_read for outcome in summary.outcomes)
     colour = "green" if summary.status == "done" else "red"
     figures = f"{len(summary.outcomes)} steps, {rows:,} rows in {seconds_text(summary.seconds)}"
@@ -95,15 +107,36 @@ def cancelled_by_signals() -> Iterator[Cancel]:
     from asgard.core.cancel import Cancel
 
     cancel = Cancel()
+    with _signals_ask([cancel]):
+        yield cancel
+
+
+@contextmanager
+def drained_by_signals() -> Iterator[tuple[Cancel, Cancel]]:
+    """A drain that the first Ctrl-C or SIGTERM asks, and a Cancel that the second does."""
+    from asgard.core.cancel import Cancel
+
+    drain, cancel = Cancel(), Cancel()
+    with _signals_ask([drain, cancel]):
+        yield drain, cancel
+
+
+@contextmanager
+def _signals_ask(asked: list[Cancel]) -> Iterator[None]:
+    """Each signal asks the next; when nobody is left, Ctrl-C ends the process as usual."""
+    left = list(asked)
 
     def on_signal(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        # In a thread of its own: a handler must not wait for locks that the interrupted code may hold.
-        threading.Thread(target=cancel.cancel, args=(f"stopped by {signal.Signals(number).name}",)).start()
+        if len(left) == 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if left:
+            # In a thread of its own: a handler must not wait for locks that the interrupted code may hold.
+            why = f"stopped by {signal.Signals(number).name}"
+            threading.Thread(target=left.pop(0).cancel, args=(why,)).start()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield cancel
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -8,6 +8,12 @@ import pyarrow as pa
 
 from asgard.core.position import Token
 
+REASON = "_asgard_reason"
+RAW_KEY = "_asgard_raw_key"
+RAW_VALUE = "_asgard_raw_value"
+RAW = (pa.field(RAW_KEY, pa.binary()), pa.field(RAW_VALUE, pa.binary()))
+"""What a message holds that could not be decoded: its bytes as they came."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -18,12 +24,15 @@ class Batch:
         split: id of the split.
         data: the rows; their schema is the stream's schema.
         token: where the split stands after these rows; None when it cannot be resumed inside.
+        rejected: messages that could not be decoded, for the quarantine: the same columns, null where nothing
+            is known, then `RAW`, then the reason. None when there are none.
     """
 
     stream: str
     split: str
     data: pa.RecordBatch
     token: Token | None = None
+    rejected: pa.RecordBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -156,6 +157,22 @@ class Version:
     rows_added: int | None = None
 
 
+@dataclass(frozen=True)
+class Compacted:
+    """Small files that were put together.
+
+    Attributes:
+        version: the table's version that has them so.
+        files_before, files_after: how many they were, and are.
+        size_bytes: of those that they are.
+    """
+
+    version: int
+    files_before: int
+    files_after: int
+    size_bytes: int
+
+
 class Prepared(Protocol):
     """A worked-out load that nobody sees yet."""
 
@@ -299,6 +316,19 @@ class Table(Protocol):
 
     def versions(self, limit: int = 20) -> list[Version]:
         """The newest versions first."""
+        ...
+
+    def compact(
+        self, run: str, stopped: Callable[[], bool], alone: Callable[[], AbstractContextManager[object]]
+    ) -> Compacted | None:
+        """Puts small files together, one bounded step; moves rows and changes none. It yields to writers:
+        None when there is nothing to do, or somebody else was in the way.
+
+        Args:
+            run: id of the run, for the commit's metadata.
+            stopped: asked between batches: gives up, and leaves the table as it is.
+            alone: held while the commit is made, against loads of this process.
+        """
         ...
 
     def undo(self, run: str = "") -> Version:

@@ -40,9 +40,17 @@ class Standard:
 
 
 def land(
-    load: Load, staged: Sequence[Staged], position: Position, standard: Standard, setting: Setting
+    load: Load,
+    staged: Sequence[Staged],
+    position: Position,
+    standard: Standard,
+    setting: Setting,
+    rejected: Staged | None = None,
 ) -> tuple[Commit, Verdict]:
     """Publishes staged rows, or nothing.
+
+    Args:
+        rejected: what was staged for the quarantine already: messages that could not be decoded.
 
     Returns:
         The commit, and the answers of all checks as they were before rows were set aside.
@@ -53,8 +61,11 @@ def land(
     setting.tell(Kind.STEP_PHASE, {"phase": "merge" if standard.mode is Mode.MERGE else "prepare"})
     prepared = load.prepare(staged)
     if not standard.checks:
-        return _publish(load, prepared, position, None, setting), Verdict()
+        return _publish(load, prepared, position, rejected, setting), Verdict()
     verdict, quarantined, prepared = _examined(load, prepared, staged, standard, setting)
+    if rejected is not None and quarantined is not None:
+        quarantined = Staged((*rejected.files, *quarantined.files))
+    quarantined = quarantined or rejected
     return _publish(load, prepared, position, quarantined, setting), verdict
 
 

@@ -78,7 +78,7 @@ def run_steps(
     setting.tell(Kind.RUN_STARTED, {"selector": selector, "steps": [step.name for step in steps]})
     outcomes: dict[str, Outcome] = {}
     for step in steps:
-        outcome = _step(step, outcomes, setting.for_step(step.name))
+        outcome = run_step(step, outcomes, setting.for_step(step.name))
         outcomes[step.name] = outcome
         journal.record_step(setting.run, step.name, str(outcome.status), outcome.as_dict())
         setting.for_step(step.name).tell(Kind.STEP_FINISHED, outcome.as_dict())
@@ -88,7 +88,8 @@ def run_steps(
     return summary
 
 
-def _step(step: Step, before: dict[str, Outcome], setting: Setting) -> Outcome:
+def run_step(step: Step, before: dict[str, Outcome], setting: Setting) -> Outcome:
+    """Does one step, and again what may heal; every error is in the outcome."""
     good = (Status.DONE, Status.UNCHANGED)
     missing = sorted(name for name in step.needs if name in before and before[name].status not in good)
     if setting.cancel.requested:

@@ -22,6 +22,9 @@ from asgard.lake.positions import RESYNC_HINT
 MARK = "asgard.format"
 """Every commit of ours carries it among its provenance."""
 
+COMPACTED = "compact"
+"""What the provenance of our own compaction says as its mode."""
+
 _HARMLESS = frozenset(
     {
         "OPTIMIZE", "REORG", "VACUUM START", "VACUUM END", "CLUSTER BY", "COMPUTE STATS", "ANALYZE TABLE",
@@ -61,6 +64,11 @@ class Entry:
     def ours(self) -> bool:
         """Whether Asgard wrote it."""
         return MARK in self.provenance
+
+    @property
+    def rearranges(self) -> bool:
+        """Whether it puts rows into other files, and changes none."""
+        return self.operation == "OPTIMIZE" or (self.ours and self.provenance.get("asgard.mode") == COMPACTED)
 
     @property
     def keeps_positions(self) -> bool:

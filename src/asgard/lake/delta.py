@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ import pyarrow as pa
 
 from asgard.core.errors import QueryError
 from asgard.core.position import Position
-from asgard.core.table import Load, LoadRequest, Mount, TableName, Version
+from asgard.core.table import Compacted, Load, LoadRequest, Mount, TableName, Version
 from asgard.lake.commits import MARK
+from asgard.lake.compact import compact
 from asgard.lake.disk import translated
 from asgard.lake.ledger import Ledger
 from asgard.lake.load import DeltaLoad
@@ -89,6 +92,13 @@ class LakeTable:
         with translated(self._where):
             history = self._snapshot(None).handle.history(limit)
             return [_version(entry) for entry in history]
+
+    def compact(
+        self, run: str, stopped: Callable[[], bool], alone: Callable[[], AbstractContextManager[object]]
+    ) -> Compacted | None:
+        """Puts small files together, one bounded step."""
+        with translated(self._where):
+            return compact(self._folder, run, stopped, alone, self._limits)
 
     def undo(self, run: str = "") -> Version:
         """Takes the last load back, or all of a run's last loads: data and position together."""

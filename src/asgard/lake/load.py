@@ -16,6 +16,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from asgard.core.batch import RAW
 from asgard.core.errors import Bug
 from asgard.core.position import Position
 from asgard.core.stream import Mode
@@ -83,7 +84,8 @@ class DeltaLoad:
         return staged
 
     def quarantine(self, batches: Iterable[pa.RecordBatch]) -> Staged:
-        """Writes rows with their `_asgard_reason` to durable files of the twin; from any thread."""
+        """Writes rows with their `_asgard_reason` to durable files of the twin; from any thread. Those that
+        were messages nobody could decode have their bytes besides (`LoadRequest.raw`)."""
         schema = self._quarantine_schema()
         with translated(self._where), self._lock:
             if self._quarantine_place is None:
@@ -158,7 +160,8 @@ class DeltaLoad:
                 raise
 
     def _quarantine_schema(self) -> pa.Schema:
-        return pa.schema([*self._columns.staged, pa.field(REASON, pa.string())])
+        raw = RAW if self._request.raw else ()
+        return pa.schema([*self._columns.staged, *raw, pa.field(REASON, pa.string())])
 
     def _delete(self, folder: Path, names: Iterable[str]) -> None:
         for name in names:

@@ -141,13 +141,13 @@ def _last_loads(folder: Path, snapshot: Snapshot, run: str) -> list[Entry]:
             loads.append(found)
             if not run:
                 break
-        elif found.touches_files and found.operation != "OPTIMIZE" and not loads:
+        elif found.touches_files and not found.rearranges and not loads:
             raise DataError(
                 f"another writer changed the table in version {version} ({found.operation}): undo would take "
                 "that back, too",
                 hint="restore the version that you want with your own tool, then asgard resync --accept",
             )
-        elif found.touches_files and found.operation != "OPTIMIZE":
+        elif found.touches_files and not found.rearranges:
             break
         version -= 1
     if not loads:
