@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from asgard.app.source_connector import (
         FileConnector,
         GenericAPIConnector,
+        MongoDBConnector,
         PostgreSQLConnector,
         SourceConnector,
         SQLiteConnector,
@@ -57,7 +58,7 @@ _NAMES = {
     "app.listening": "listen",
     "app.loading": "connect load_csv load_data load_excel load_from_connector",
     "app.opened_project": "Project",
-    "app.source_connector": "FileConnector GenericAPIConnector PostgreSQLConnector SQLiteConnector "
+    "app.source_connector": "FileConnector GenericAPIConnector MongoDBConnector PostgreSQLConnector SQLiteConnector "
     "SourceConnector get_connector_class",
     "core.errors": _ERRORS,
     "core.events": "Event",
@@ -81,6 +82,7 @@ __all__ = [
     "Event",
     "FileConnector",
     "GenericAPIConnector",
+    "MongoDBConnector",
     "OutOfSpace",
     "PositionLost",
     "PostgreSQLConnector",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.servers.mongodb import MongoServer, mongo_server
 from tests.servers.postgres import Server, postgres_server
 
 
@@ -13,4 +14,11 @@ from tests.servers.postgres import Server, postgres_server
 def quiet_postgres() -> Iterator[Server]:
     """PostgreSQL 16 of this worker alone: nobody else's open transaction holds rows back."""
     with postgres_server("16") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[MongoServer]:
+    """A server of MongoDB's protocol for this worker alone, without TLS."""
+    with mongo_server() as server:
         yield server
