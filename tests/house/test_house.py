@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: sizes, names, promises, start-up, forbidden words.
+"""The rules of the house that no linter knows: sizes, names, promises, forbidden words.
 
 The walls between the rooms are import-linter's (pyproject.toml); here stands what it cannot say.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import json
 import pkgutil
 import re
 import subprocess
@@ -18,18 +17,15 @@ from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import pytest
-
 import asgard
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "src" / "asgard"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES = 600
-MOST_LINES_OF_CORE = 2500
+MOST_LINES_OF_CORE = 2700
 MOST_FOLDERS = 2
 NAMELESS = {"utils", "util", "common", "helpers", "helper", "misc", "base", "shared"}
-HEAVY = ("pyarrow", "duckdb", "deltalake", "httpx", "psycopg", "sqlglot", "pandas", "polars", "numpy")
 
 # Paths of somebody's machine, and hosts of registries: both tie the project to one place. The names are put
 # together here, because this file is searched too.
@@ -172,21 +168,6 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module.split(".")[0])
     return found
-
-
-@pytest.mark.parametrize("words", ["import asgard", "asgard --help", "asgard --version"])
-def test_starting_up_loads_nothing_heavy(words: str) -> None:
-    run = "import asgard"
-    if words != run:
-        run = (
-            f"import sys; sys.argv = {words.split()!r}\n"
-            "from asgard.cli.main import main\n"
-            "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        )
-    ask = f"\nimport json, sys; print('\\n' + json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))))"
-    done = subprocess.run([sys.executable, "-c", run + ask], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
 # ---- promises
