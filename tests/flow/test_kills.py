@@ -13,12 +13,8 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +24,7 @@ from asgard.app.rows import json_rows
 from asgard.app.workspace import Workspace
 from asgard.core.table import Mount, TableName
 from asgard.lake.boundaries import BOUNDARIES
+from tests.nursery import Nursery
 
 Rows = Counter[tuple[int, str, int]]
 """Rows by content: id, v, n; a Counter, so that a row that came twice is seen."""
@@ -51,53 +48,9 @@ QUARANTINE = [name for name in RUN_BOUNDARIES if "quarantine" in name]
 ALWAYS = [name for name in RUN_BOUNDARIES if name not in QUARANTINE]
 
 
-class Nursery:
-    """Runs that are born to be killed."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.flow.nursery"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parent.parent.parent,
-        )
-
-    def run(
-        self, project: Path, *, kill_at: str = "", kill_after: float = 0.0, undo: str = "", fault: str = ""
-    ) -> int:
-        """One run; its exit code, or minus the signal that ended it."""
-        assert self._process.stdin
-        assert self._process.stdout
-        order = {"project": str(project), "kill_at": kill_at, "undo": undo, "break": fault}
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        pid = json.loads(self._process.stdout.readline())["pid"]
-        timer = threading.Timer(kill_after, _kill, (pid,)) if kill_after else None
-        if timer:
-            timer.start()
-        status: int = json.loads(self._process.stdout.readline())["status"]
-        if timer:
-            timer.cancel()
-            timer.join()
-        return status
-
-    def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(30)
-        assert self._process.stdout
-        self._process.stdout.close()
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):  # it was faster
-        os.kill(pid, signal.SIGKILL)
-
-
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
-    nursery = Nursery()
+    nursery = Nursery("tests.flow.nursery")
     yield nursery
     nursery.close()
 
@@ -208,14 +161,16 @@ def _storm(nursery: Nursery, arena: Arena, orders: list[str], kills: Counter[str
     for order in orders:
         arena.change_source()
         if order == "random":
-            status = nursery.run(arena.project, kill_after=arena.dice.uniform(0.001, 0.25), fault=fault)
+            status = nursery.run(
+                project=arena.project, kill_after=arena.dice.uniform(0.001, 0.25), fault=fault
+            )
         else:
-            status = nursery.run(arena.project, kill_at=order, fault=fault)
+            status = nursery.run(project=arena.project, kill_at=order, fault=fault)
         assert status in (0, -signal.SIGKILL), f"the run ended with {status}"
         if status == -signal.SIGKILL:
             kills[order.partition(":")[0]] += 1
         arena.judge(status)
-    assert nursery.run(arena.project, fault=fault) == 0
+    assert nursery.run(project=arena.project, fault=fault) == 0
     if arena.mode != "append":  # which would append the whole source once more, rightly
         arena.judge(0)
 

@@ -6,12 +6,9 @@ hold exactly what they would hold without any kill, and nothing else lies in its
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +21,7 @@ from asgard.lake.boundaries import BOUNDARIES
 from asgard.testing.content import content_hash
 from tests.lake.ground import SCHEMA, mounted, rows, table_in, token, unknown_files
 from tests.lake.scenarios import LOADS, SCENARIOS
+from tests.nursery import Nursery
 
 AGAIN = ("prepared", "record_written", "quarantine_committed", "before_commit", "committed", "log_synced")
 ALWAYS = {
@@ -44,44 +42,9 @@ WANTED = {
 """Scenario to the boundaries at which a process of it is killed."""
 
 
-class Nursery:
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.lake.nursery"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parent.parent.parent,
-        )
-
-    def run(
-        self, scenario: str, lake: Path, *, kill_at: str = "", kill_after: float = 0.0, fault: str = ""
-    ) -> int:
-        """One process; its exit code, or minus the signal that ended it."""
-        assert self._process.stdin
-        assert self._process.stdout
-        order = {
-            "scenario": scenario,
-            "lake": str(lake),
-            "kill_at": kill_at,
-            "kill_after": kill_after,
-            "fault": fault,
-        }
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return int(json.loads(self._process.stdout.readline()))
-
-    def close(self) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.wait(30)
-        self._process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
-    nursery = Nursery()
+    nursery = Nursery("tests.lake.nursery")
     yield nursery
     nursery.close()
 
@@ -113,11 +76,11 @@ def test_a_kill_at_any_boundary_loses_nothing_and_repeats_nothing(
     hits: Counter[str] = Counter()
     for place in places(scenario):
         lake = tmp_path / place
-        status = nursery.run(scenario, lake, kill_at=place)
+        status = nursery.run(scenario=scenario, lake=lake, kill_at=place)
         assert status in (0, -signal.SIGKILL)
         if status:
             hits[place.partition(":")[0]] += 1
-            assert nursery.run(scenario, lake) == 0
+            assert nursery.run(scenario=scenario, lake=lake) == 0
         check(scenario, lake)
         shutil.rmtree(lake)
     print(scenario, dict(hits))
@@ -133,8 +96,11 @@ def test_kills_at_random_instants(nursery: Nursery, tmp_path: Path) -> None:
     for scenario in SCENARIOS:
         lake = tmp_path / scenario
         for _ in range(4):
-            kills += nursery.run(scenario, lake, kill_after=dice.uniform(0.01, 0.3)) == -signal.SIGKILL
-        assert nursery.run(scenario, lake) == 0
+            kills += (
+                nursery.run(scenario=scenario, lake=lake, kill_after=dice.uniform(0.01, 0.3))
+                == -signal.SIGKILL
+            )
+        assert nursery.run(scenario=scenario, lake=lake) == 0
         check(scenario, lake)
     assert kills >= len(SCENARIOS)
 
@@ -142,8 +108,8 @@ def test_kills_at_random_instants(nursery: Nursery, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scenario", ["append", "merge-set-aside", "append-keyed"])
 def test_a_kill_in_every_load_one_after_the_other(scenario: str, nursery: Nursery, tmp_path: Path) -> None:
     for boundary in ("before_commit", "committed", "quarantine_committed", "record_written", "staged"):
-        nursery.run(scenario, tmp_path, kill_at=f"{boundary}:1")
-    assert nursery.run(scenario, tmp_path) == 0
+        nursery.run(scenario=scenario, lake=tmp_path, kill_at=f"{boundary}:1")
+    assert nursery.run(scenario=scenario, lake=tmp_path) == 0
     check(scenario, tmp_path)
 
 
@@ -151,7 +117,9 @@ def test_a_kill_in_every_load_one_after_the_other(scenario: str, nursery: Nurser
 def test_the_kill_test_notices_when_a_piece_of_the_protocol_is_taken_out(
     fault: str, nursery: Nursery, tmp_path: Path
 ) -> None:
-    assert nursery.run("append", tmp_path, kill_at="committed:2", fault=fault) == -signal.SIGKILL
-    assert nursery.run("append", tmp_path) == 0
+    assert (
+        nursery.run(scenario="append", lake=tmp_path, kill_at="committed:2", fault=fault) == -signal.SIGKILL
+    )
+    assert nursery.run(scenario="append", lake=tmp_path) == 0
     with pytest.raises(AssertionError):
         check("append", tmp_path)
