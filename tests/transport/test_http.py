@@ -420,7 +420,7 @@ def test_a_post_that_may_be_repeated(api: Api, client: Connect) -> None:
 def test_a_limit_that_lasts_for_the_day_is_not_waited_for(api: Api, client: Connect) -> None:
     api.on("/x", [Reply(429, {"policyName": "SECONDLY"}), Reply(429, {"policyName": "DAILY"}), Reply(200)])
     with pytest.raises(Unreachable, match="DAILY"):
-        client(hopeless={"policyName": "DAILY"}).send(Request("x"))
+        client(policies={"policyName": {"DAILY": None, "SECONDLY": 0.01}}).send(Request("x"))
     assert len(api.asked) == 2
 
 

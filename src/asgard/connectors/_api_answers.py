@@ -96,11 +96,20 @@ def around_records(document: Any, form: Form) -> Sequence[Any]:
 
 def _listed(document: Any, form: Form) -> Records:
     if form.records is None:
-        return json_text.found_records(document, form.name)
+        found = json_text.found_records(document, form.name)
+        # Of a GraphQL answer, what is under data is what was asked for, never a record: no list is no record.
+        return [] if form.errors and found == [document] and not _has_records(document) else found
     found = json_text.at_path(document, form.records, form.name)
     if found is None:
         return []
     return found if isinstance(found, list) else [found]
+
+
+def _has_records(document: Any) -> bool:
+    """Whether there may be a record in it that is not in a list: no list is empty."""
+    if isinstance(document, dict):
+        return all(_has_records(value) for value in document.values())
+    return document != []
 
 
 def _path_of_list(document: Any, path: str = "") -> str | None:

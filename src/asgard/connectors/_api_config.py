@@ -180,7 +180,7 @@ def _http_settings(config: ApiConfig) -> HttpSettings:
         max_retries=config.max_retries,
         rate_limit=config.rate_limit,
         rate_seconds=config.rate_seconds,
-        hopeless=config.of_manifest.hopeless,
+        policies=config.of_manifest.policies,
         ca_file=config.ca_file,
         allow_metadata_addresses=config.allow_metadata_addresses,
     )

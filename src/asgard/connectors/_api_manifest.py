@@ -31,9 +31,11 @@ class Manifest(Config):
     source: dict[str, Any] = Field(
         default_factory=dict, description="Options of the source: base_url, rate_limit, auth_type, ..."
     )
-    hopeless: dict[str, str] = Field(
+    check: str = Field(default="", description="A path that answers whoever may read anything.")
+    policies: dict[str, dict[str, float | None]] = Field(
         default_factory=dict,
-        description="What a 429 says, name and value, when waiting does not help: {policyName: DAILY}.",
+        description="What a 429 says, name and value, to how many seconds to wait for each attempt so far; null "
+        "where waiting does not help: {policyName: {SECONDLY: 1, DAILY: null}}.",
     )
     defaults: dict[str, Any] = Field(default_factory=dict, description="Options of every stream.")
     streams: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Name to options.")
@@ -49,7 +51,7 @@ class Manifest(Config):
             ConfigError: the manifest's are wrong.
         """
         own = {**_written(self.defaults), **_written(self.streams.get(name, {}))}
-        for key in _MERGED:
+        for key in (*_MERGED, "incremental"):
             both = {**self.defaults.get(key, {}), **self.streams.get(name, {}).get(key, {})}
             if both:
                 own[key] = both

@@ -37,6 +37,7 @@ class Increment(Config):
         description="How the bound is written: as_is as records have it, iso (2026-01-31T10:00:00Z), date, "
         "unix (seconds since 1970), unix_ms.",
     )
+    as_text: bool = Field(default=False, description="A number is sent as text where it stands in a body.")
     lag_seconds: float = Field(
         default=0, ge=0, description="How far below the last bound reading starts again, if nobody says more."
     )
@@ -124,6 +125,9 @@ class ApiStreamOptions(Config):
         description="What {properties} in params and body stands for: names of fields that are wanted.",
     )
     types_from: TypesFrom | None = Field(default=None, description="An endpoint that tells column types.")
+    label: str | None = Field(
+        default=None, description="What {name} in path, params and body stands for; the table's name."
+    )
     record_key: tuple[str, ...] = Field(
         default=(), description="The columns that the API promises to tell records apart."
     )

@@ -31,7 +31,7 @@ from asgard.core.errors import DataError, PositionLost
 from asgard.transport import json_text
 from asgard.transport.http import Answer, HttpClient, Request
 
-_PLACE = re.compile(r"\{(since|until|last|name|properties|parent\.[A-Za-z0-9_.-]+)\}")
+_PLACE = re.compile(r"\{(since|until|last|name|cursor|properties|parent\.[A-Za-z0-9_.-]+)\}")
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,13 @@ class Reading:
 
     @property
     def _values(self) -> Mapping[str, Any]:
-        return {"name": self.name, "properties": list(self.options.properties), **self.values}
+        increment = self.options.incremental
+        return {
+            "name": self.options.label or self.name,
+            "properties": list(self.options.properties),
+            "cursor": increment and increment.cursor,
+            **self.values,
+        }
 
     def _mark(self, number: int, request: Request, so_far: SoFar) -> Mark:
         asked = {
@@ -295,7 +301,11 @@ def _asked(template: Request, values: Mapping[str, Any]) -> Request:
     return replace(
         template,
         url=_PLACE.sub(lambda found: quote(_text(_value(found[1], values, found[0])), safe=""), template.url),
-        params={name: _param(value, values) for name, value in template.params.items()},
+        params={
+            name: _param(value, values)
+            for name, value in template.params.items()
+            if not _is_open(value, values)
+        },
         body=_filled(template.body, values),
     )
 
@@ -307,8 +317,13 @@ def _filled(value: Any, values: Mapping[str, Any]) -> Any:
             return _value(whole[1], values, value)
         return _PLACE.sub(lambda found: _text(_value(found[1], values, found[0])), value)
     if isinstance(value, dict):
-        return {name: _filled(inner, values) for name, inner in value.items()}
+        return {name: _filled(inner, values) for name, inner in value.items() if not _is_open(inner, values)}
     return [_filled(inner, values) for inner in value] if isinstance(value, list) else value
+
+
+def _is_open(value: Any, values: Mapping[str, Any]) -> bool:
+    """Whether it stands for a bound that there is none of: a first load asks without it."""
+    return value in ("{since}", "{until}") and value[1:-1] not in values
 
 
 def _value(name: str, values: Mapping[str, Any], written: str) -> Any:

@@ -92,8 +92,10 @@ class ApiSource(Source):
         return self.config.of_manifest
 
     def check(self) -> None:
-        """Asks for the base address; any answer but a refusal or a failure will do, as few have one there."""
-        self.http.send(Request(""), wanted=(400, 404, 405, 406, 410, 415, 422))
+        """Asks for what the manifest says, or for the base address: there any answer but a refusal or a failure
+        will do, as few have one."""
+        known = self.manifest.check
+        self.http.send(Request(known), wanted=() if known else (400, 404, 405, 406, 410, 415, 422))
 
     def streams(self, pattern: str = "*") -> Iterator[Stream]:
         """The manifest's streams, and the endpoint of a plain name: an API does not list its endpoints."""
@@ -115,7 +117,7 @@ class ApiSource(Source):
             DataError: there are no records, and no `columns` that say what they would be.
         """
         wanted = self.resolved(name, options, query)
-        proofs = self._proofs(wanted, {})
+        proofs = self._proofs(name, wanted, {})
         proofs.expect(wanted.columns)
         begun = _Begun(wanted, self._reading(name, wanted, {}).pages())
         self._begun[name] = begun
@@ -230,34 +232,32 @@ class ApiSource(Source):
     def _reading(self, name: str, options: ApiStreamOptions, values: Mapping[str, Any]) -> Reading:
         return Reading(self.http, name, options, values)
 
-    def _proofs(self, options: ApiStreamOptions, known: Mapping[str, Any]) -> RecordProofs:
+    def _proofs(self, name: str, options: ApiStreamOptions, known: Mapping[str, Any]) -> RecordProofs:
         """What is known of the columns before any record: what the manifest and the API itself say."""
-        pinned = {**self._told_types(options), **options.columns}
+        pinned = {**options.columns, **self._told_types(name, options), **options.columns}
         proofs = RecordProofs(pinned, frozenset(options.exclude_columns))
         if self.manifest.streams:
             proofs.expect(pinned)
         proofs.recall(known)
         return proofs
 
-    def _told_types(self, options: ApiStreamOptions) -> dict[str, str]:
+    def _told_types(self, name: str, options: ApiStreamOptions) -> dict[str, str]:
         """Types of the wanted properties by the endpoint that tells them; asked once a source."""
         asked = options.types_from
         if asked is None:
             return {}
-        key = f"{asked.path} {asked.records}"
+        key = f"{asked.path} {options.label or name}"
         if key not in self._types:
             about = ApiStreamOptions(path=asked.path, records=asked.records)
             told: dict[str, str] = {}
-            for page in self._reading(asked.path, about, {}).pages():
+            for page in self._reading(options.label or name, about, {}).pages():
                 for record in page.records:
                     word = asked.words.get(str(value_at(record, asked.kind)), "text")
                     told[str(value_at(record, asked.name))] = word
             self._types[key] = told
         told = self._types[key]
         if strange := [name for name in options.properties if name not in told]:
-            raise QueryError(
-                f"{asked.path} knows no {', '.join(strange)}", hint="look at `properties` of the table"
-            )
+            raise QueryError(f"{name} has no {', '.join(strange)}", hint="look at `properties` of the table")
         return {name: told[name] for name in options.properties}
 
     def _schema(self, proved: pa.Schema, options: ApiStreamOptions, name: str) -> pa.Schema:
@@ -303,7 +303,8 @@ class ApiSource(Source):
         values: dict[str, Any] = {} if until is None else {"until": until}
         if stand.value is not None:
             lag = selection.cursor_lag or increment.lag_seconds
-            values["since"] = sent(stand.value, lag, increment, {**where, "column": cursor})
+            bound = sent(stand.value, lag, increment, {**where, "column": cursor})
+            values["since"] = str(bound) if increment.as_text else bound
         return _Wish(selection, options, increment, stand, values)
 
     def _fetched(self, wish: _Wish) -> Fetched:
@@ -378,7 +379,7 @@ class _Gathering:
         self._name = selection.stream.name
         self._where = {"stream": self._name, "column": selection.cursor or ""}
         try:
-            proofs = source._proofs(wish.options, known)
+            proofs = source._proofs(self._name, wish.options, known)
         except (KeyError, TypeError, ValueError) as error:
             raise PositionLost("the position's columns cannot be read", hint="asgard resync") from error
         key = selection.primary_key or selection.stream.primary_key

@@ -17,6 +17,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
@@ -65,7 +66,8 @@ class HttpSettings:
         max_retries: further attempts after the first.
         rate_limit: most requests within `rate_seconds`, of everybody in this process who has the same
             account; None for no limit.
-        hopeless: name in the JSON of a 429 to the value with which waiting does not help today.
+        policies: name in the JSON of a 429 to its values, and to how many seconds to wait for each attempt
+            so far; None where waiting does not help today.
         ca_file: PEM file of certificate authorities that are trusted besides the usual ones.
         allow_metadata_addresses: link-local addresses are no mistake here.
     """
@@ -79,7 +81,7 @@ class HttpSettings:
     max_retries: int = 5
     rate_limit: float | None = None
     rate_seconds: float = 1.0
-    hopeless: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     ca_file: str | None = None
     allow_metadata_addresses: bool = False
 
@@ -208,9 +210,10 @@ class HttpClient:
                 renewals += 1
                 continue
             again = response.status == 429 or (response.status in AGAIN and request.is_safe)
-            if last or not again or self._is_hopeless(response):
+            known, policy_seconds = self._policy(response)
+            if last or not again or (known and policy_seconds is None):
                 raise given_up(self._refusal(response, attempt + 1), attempt + 1)
-            self._wait(response, attempt)
+            self._wait(response, attempt, policy_seconds)
             attempt += 1
 
     def absolute(self, url: str) -> str:
@@ -312,8 +315,10 @@ class HttpClient:
     def _renewed(self, header: str, renewals: int) -> bool:
         return self._authorizer is not None and renewals < MOST_RENEWALS and self._authorizer.expired(header)
 
-    def _wait(self, response: Answer, attempt: int) -> None:
+    def _wait(self, response: Answer, attempt: int, policy_seconds: float | None) -> None:
         asked = asked_wait_seconds(response.headers, time.time())
+        if asked is None and policy_seconds is not None:
+            asked = policy_seconds * (attempt + 1)
         if asked is None and response.status == 429 and self._settings.rate_limit:
             asked = self._settings.rate_seconds * (attempt + 1)
         if asked is None:
@@ -333,16 +338,15 @@ class HttpClient:
         else:
             self._cancel.sleep(asked + random.uniform(0, 0.1))
 
-    def _is_hopeless(self, response: Answer) -> bool:
-        if response.status != 429 or not self._settings.hopeless:
-            return False
-        try:
-            told = orjson.loads(response.content)
-        except orjson.JSONDecodeError:
-            return False
-        return isinstance(told, dict) and any(
-            told.get(name) == value for name, value in self._settings.hopeless.items()
-        )
+    def _policy(self, response: Answer) -> tuple[bool, float | None]:
+        """Whether a 429 names a policy that is known, and the seconds to wait by it."""
+        if response.status == 429 and self._settings.policies:
+            with suppress(orjson.JSONDecodeError):
+                told = orjson.loads(response.content)
+                for name, values in self._settings.policies.items():
+                    if isinstance(told, dict) and told.get(name) in values:
+                        return True, values[told[name]]
+        return False, None
 
     def _refusal(self, response: Answer, attempts: int) -> AsgardError:
         excerpt = f": {self.excerpt(response.content)}" if response.content.strip() else ""
