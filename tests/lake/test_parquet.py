@@ -7,6 +7,7 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -137,7 +138,8 @@ FIGURES: dict[str, tuple[pa.Array, Any, Any]] = {
     ),
     "naive": (pa.array([5], pa.int64()).cast(pa.timestamp("us")), "1970-01-01T00:00:00.000005", None),
     "far instant": (pa.array([2**62], pa.int64()).cast(pa.timestamp("us")), None, None),
-    "text": (pa.array(["b", "a", None]), "a", "b"),
+    "text": (pa.array(["a", None, "a", "b"]), "a", "b"),
+    "text in no order": (pa.array(["b", "a", None]), None, None),
     "long text": (pa.array(["a" * 100, "b" * 100]), "a" * 64, "b" * 64 + "\U0010ffff"),
     "highest text": (pa.array(["\U0010ffff" * 100]), None, None),
     "very long text": (pa.array(["a" * 5000]), None, None),
@@ -237,6 +239,7 @@ def test_encodings_follow_the_values(tmp_path: Path) -> None:
             "cent": pa.array(range(many)).cast(pa.decimal128(19, 0)).cast(pa.decimal128(18, 0)),
             "state": pa.array(["new", "sent"] * (many // 2)),
             "text": pa.array([f"{number}-{number}" for number in range(many)]),
+            "noise": pa.array([Random(number).getrandbits(62) for number in range(many)]),
         }
     )
     written(tmp_path / "t", data)
@@ -246,7 +249,24 @@ def test_encodings_follow_the_values(tmp_path: Path) -> None:
     assert "DELTA_BINARY_PACKED" in found["number"] & found["cent"]
     assert "RLE_DICTIONARY" in found["state"]
     assert not {"RLE_DICTIONARY", "DELTA_BINARY_PACKED"} & found["text"]
-    assert group.column(0).compression == "ZSTD"
+    # Consecutive numbers and texts get smaller; numbers without order do not, and are not tried again.
+    assert [group.column(i).compression for i in range(5)] == ["ZSTD"] * 4 + ["UNCOMPRESSED"]
+
+
+def test_a_key_has_bounds_whatever_its_order(tmp_path: Path) -> None:
+    data = pa.record_batch({"k": pa.array(["b", "a", "c"]), "v": pa.array(["b", "a", "c"])})
+    files = ParquetFiles(tmp_path, lambda: "one.parquet", data.schema, keys=["k"])
+    files.write(data)
+    (file,) = files.finish()
+    figures = json.loads(file.stats)
+    assert (figures["minValues"], figures["maxValues"]) == ({"k": "a"}, {"k": "c"})
+    assert figures["nullCount"] == {"k": 0, "v": 0}
+
+
+def test_nulls_are_told_without_bounds_and_over_all_row_groups(tmp_path: Path) -> None:
+    data = pa.record_batch({"v": pa.array(["b", "a", None, None, None, "c"])})
+    (figures,) = written(tmp_path / "t", data, Limits(row_group_rows=2))
+    assert figures == {"numRecords": 6, "nullCount": {"v": 3}}
 
 
 def _map() -> pa.DataType:

@@ -1,8 +1,6 @@
 """Writes rows to Parquet files: bounded row groups, rolling files, figures for the log, durable at the end.
 
-Encodings: DELTA_BINARY_PACKED for integers, dates, timestamps and decimals of up to 18 digits; a dictionary
-where the first row group shows that values repeat; zstd level 1. Field ids come from the schema. Figures are
-in docs/decisions/0021-parquet.md.
+How columns are encoded is the matter of `encoding`, by the first row group. Field ids come from the schema.
 
 Reference: https://parquet.apache.org/docs/file-format/
 """
@@ -14,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,14 +21,9 @@ import pyarrow.types as t
 from asgard.core.budget import MEBIBYTE
 from asgard.core.table import DataFile
 from asgard.lake.disk import sync_folder
+from asgard.lake.encoding import Encoding, chosen
 from asgard.lake.schemas import for_parquet
 from asgard.lake.statistics import MOST_COLUMNS, FileStatistics
-
-SAMPLE_ROWS = 8192
-MOST_DISTINCT = 0.5
-"""A dictionary pays below this share of distinct values in the sample."""
-MOST_INTEGER_DIGITS = 18
-"""Decimals of so many digits are stored as integers."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,8 @@ class ParquetFiles:
         self._limits = limits or Limits()
         self._told = {*schema.names[:MOST_COLUMNS], *keys}
         self._floats = [field.name for field in schema if t.is_floating(field.type)]
-        self._encodings: dict[str, Any] | None = None
+        self._keys = frozenset(keys)
+        self._encoding: Encoding | None = None
         self._file: _OpenFile | None = None
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_bytes = 0
@@ -136,10 +129,10 @@ class ParquetFiles:
             return
         rows = pa.Table.from_batches(self._waiting).cast(self._schema)
         self._waiting, self._waiting_bytes, self._waiting_rows = [], 0, 0
-        if self._encodings is None:
-            self._encodings = encodings(rows)
+        if self._encoding is None:
+            self._encoding = chosen(rows, self._keys)
         if self._file is None:
-            self._file = _OpenFile(self._folder / self._new_name(), self._schema, self._encodings)
+            self._file = _OpenFile(self._folder / self._new_name(), self._schema, self._encoding)
         self._file.write(rows, self._floats)
         written_bytes = sum(file.size_bytes for file in self._done)
         if self._file.size_bytes >= self._limits.next_file_bytes(written_bytes):
@@ -152,20 +145,18 @@ class ParquetFiles:
 
 
 class _OpenFile:
-    def __init__(self, path: Path, schema: pa.Schema, how: dict[str, Any]) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, encoding: Encoding) -> None:
         self._path = path
         self._schema = schema
         self._with_nan: set[str] = set()
+        self._nulls = dict.fromkeys(encoding.unbounded, 0)
         self._sink = path.open("xb")
         try:
             self._writer = pq.ParquetWriter(
                 self._sink,
                 schema,
-                compression="zstd",
-                compression_level=1,
                 store_schema=False,  # the canonical types need no second description
-                store_decimal_as_integer=True,
-                **how,
+                **encoding.options,
             )
         except BaseException:
             self.abandon()
@@ -179,6 +170,8 @@ class _OpenFile:
         for name in floats:
             if name not in self._with_nan and pc.any(pc.is_nan(rows.column(name))).as_py():
                 self._with_nan.add(name)
+        for name in self._nulls:
+            self._nulls[name] += rows.column(name).null_count
         self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
 
     def close(self, told: Collection[str]) -> DataFile:
@@ -188,7 +181,7 @@ class _OpenFile:
         os.fsync(self._sink.fileno())
         size_bytes = self._sink.tell()
         self._sink.close()
-        figures = FileStatistics(self._schema, self._with_nan)
+        figures = FileStatistics(self._schema, self._with_nan, self._nulls)
         figures.add(footer.row_group(index) for index in range(footer.num_row_groups))
         return DataFile(self._path.name, figures.rows, size_bytes, figures.to_json(told))
 
@@ -196,27 +189,3 @@ class _OpenFile:
         self._sink.close()
         with suppress(FileNotFoundError):
             self._path.unlink()
-
-
-def encodings(sample: pa.Table) -> dict[str, Any]:
-    """How each column is best written, judged by its first rows."""
-    packed = {field.name: "DELTA_BINARY_PACKED" for field in sample.schema if _is_countable(field.type)}
-    repeating = [
-        field.name
-        for field in sample.schema
-        if field.name not in packed and not t.is_nested(field.type) and _repeats(sample.column(field.name))
-    ]
-    return {"use_dictionary": repeating or False, "column_encoding": packed or None}
-
-
-def _is_countable(type_: pa.DataType) -> bool:
-    if t.is_decimal(type_):
-        return bool(type_.precision <= MOST_INTEGER_DIGITS)
-    return bool(t.is_integer(type_) or t.is_date(type_) or t.is_timestamp(type_))
-
-
-def _repeats(column: pa.ChunkedArray) -> bool:
-    if t.is_boolean(column.type):
-        return False
-    sample = column.slice(0, SAMPLE_ROWS)
-    return bool(pc.count_distinct(sample).as_py() <= len(sample) * MOST_DISTINCT)

@@ -10,7 +10,7 @@ Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#per-file-st
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -47,10 +47,12 @@ class FileStatistics:
     Attributes:
         schema: of the file.
         unbounded: columns without bounds: floats in which a NaN was seen.
+        nulls: how many there are in columns that the footer says nothing about.
     """
 
     schema: pa.Schema
     unbounded: Collection[str] = ()
+    nulls: Mapping[str, int] = field(default_factory=dict)
     rows: int = 0
     _columns: dict[str, _Column] = field(default_factory=dict)
 
@@ -65,6 +67,9 @@ class FileStatistics:
                 index += _leaves(column.type)
 
     def _take(self, name: str, chunk: Any) -> None:
+        if name in self.nulls:
+            self._columns[name] = _Column(self.nulls[name])
+            return
         column = self._columns.setdefault(name, _Column())
         figures = chunk.statistics if chunk.is_stats_set else None
         if figures is None or not figures.has_null_count:
