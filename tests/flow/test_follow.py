@@ -1,0 +1,167 @@
+"""Following a log: nothing lost and nothing twice, whoever is killed; drained by SIGTERM; few files.
+
+What the table must hold is asked of the topic by a plain consumer, and compared by content.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.flow.following import Follower, Lake, eventually, producing, truth
+from tests.servers.kafka import Broker, kafka_broker
+
+
+@pytest.fixture
+def mortal() -> Iterator[Broker]:
+    """A broker that the test may kill."""
+    with kafka_broker() as broker:
+        yield broker
+
+
+def test_sigterm_commits_what_was_read_and_ends_well(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic(partitions=2)
+    kafka.send(topic, *(f'{{"id": {number}}}' for number in range(100)))
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"window": {"seconds": 3600, "rows": 90}})
+    follower = Follower(lake)
+    eventually(lambda: lake.rows() >= 90)
+    kafka.send(topic, '{"id": 100}', partition=1)
+    time.sleep(1.5)  # read, and in a window that is open for an hour yet
+    assert follower.stop() == 0
+    assert sorted(row["id"] for row in lake.query("SELECT value::json->>'id' AS id FROM events")) == sorted(
+        str(number) for number in range(101)
+    )
+    assert follower.events("run.finished")[0]["status"] == "done"
+    assert lake.run() == 0  # and a plain run finds nothing more
+    assert lake.rows() == 101
+
+
+def test_a_second_signal_ends_at_once_and_keeps_what_was_committed(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic()
+    kafka.send(topic, "1")
+    lake = Lake(tmp_path / "lake", "127.0.0.1:1", topic)
+    follower = Follower(lake)
+    eventually(lambda: bool(follower.events("retried")))  # waits for a broker that never comes
+    assert follower.stop() == 0
+    assert follower.events("retried")[0]["error"]["type"] == "Unreachable"
+
+
+def test_what_nobody_can_decode_is_set_aside_with_its_bytes(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic()
+    kafka.send(topic, "[1]", b"\xff\x00poison", {"key": b"\xfe", "value": '{"id": 2}'}, '{"id": 3}')
+    checks = [{"not_null": "id", "on_fail": "quarantine"}]
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"columns": {"id": "int64"}, "checks": checks})
+    follower = Follower(lake)
+    eventually(lambda: lake.rows() == 1)
+    kafka.send(topic, b"{", '{"id": 5}')
+    eventually(lambda: lake.rows() == 2)
+    assert follower.stop() == 0
+    assert [row["id"] for row in lake.query("SELECT id FROM events ORDER BY id")] == [3, 5]
+    aside = lake.aside()
+    assert [(row["_kafka_offset"], row["_asgard_raw_key"], row["_asgard_raw_value"]) for row in aside] == [
+        (0, None, None),
+        (1, None, b"\xff\x00poison"),
+        (2, b"\xfe", b'{"id": 2}'),
+        (4, None, b"{"),
+    ]
+    assert aside[0]["_kafka_rescued"] == "[1]"
+    assert "value: it is no JSON" in aside[1]["_asgard_reason"]
+    assert "key: it is not UTF-8" in aside[2]["_asgard_reason"]
+    assert any("could not be decoded" in told["what"] for told in follower.events("warning"))
+
+
+def test_lag_is_told_when_it_is_known(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic()
+    kafka.send(topic, *("1" * 500 for _ in range(5000)))
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"window": {"rows": 1000}})
+    follower = Follower(lake)
+    eventually(lambda: lake.rows() == 5000)
+    assert follower.stop() == 0
+    lags = [event["rows"] for event in follower.events("lag")]
+    assert lags
+    assert lags[-1] == 0
+    assert lags == sorted(lags, reverse=True)
+
+
+def test_small_files_are_put_together_while_the_log_is_followed(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic()
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"window": {"rows": 1}})
+    follower = Follower(lake)
+    producer = kafka.producer()
+    for number in range(60):
+        producer.produce(topic, f'{{"id": {number}}}')
+        assert producer.flush(30) == 0
+        time.sleep(0.1)
+    eventually(lambda: lake.rows() == 60)
+    assert follower.stop() == 0
+    mount = lake.mount()
+    assert mount is not None
+    assert len(follower.events("step.committed")) > 20
+    assert len(mount.files) < 20
+    assert follower.events("compacted")
+    assert lake.content() == truth(kafka, topic)[0]
+    kafka.send(topic, '{"id": 60}')
+    assert lake.run() == 0  # the position is as good as before
+    assert lake.rows() == 61
+
+
+def test_whoever_is_killed_nothing_is_lost_and_nothing_comes_twice(mortal: Broker, tmp_path: Path) -> None:
+    _attack(mortal, tmp_path, seconds=15, events_per_second=500)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_ten_minutes_of_a_thousand_events_a_second_with_kills(mortal: Broker, tmp_path: Path) -> None:
+    _attack(mortal, tmp_path, seconds=600, events_per_second=1000)
+
+
+def _attack(broker: Broker, folder: Path, seconds: float, events_per_second: int) -> None:
+    """Kills reader, producer and broker in turn while events flow; then compares the table with the topic."""
+    topic = broker.create_topic(partitions=3)
+    lake = Lake(folder / "lake", broker.bootstrap, topic)
+    journal = folder / "acknowledged"
+    follower = Follower(lake)
+    memory_bytes: list[int] = []
+    dice = random.Random(11)
+    with producing(broker, topic, events_per_second, journal) as produce:
+        produce()
+        eventually(lambda: lake.rows() > 0)
+        end = time.monotonic() + seconds
+        turn = 0
+        while time.monotonic() < end:
+            time.sleep(dice.uniform(1.0, min(seconds / 6, 20.0)))
+            memory_bytes.append(psutil.Process(follower.process.pid).memory_info().rss)
+            if turn % 3 == 0:
+                follower.kill()
+                follower = Follower(lake)
+            elif turn % 3 == 1:
+                produce()
+            else:
+                broker.kill()
+                broker.start()
+            turn += 1
+        time.sleep(2)
+    assert turn >= 3
+    _end_transaction(broker, topic)
+    content, ids = truth(broker, topic)
+    eventually(lambda: lake.rows() >= len(ids), 120)
+    assert follower.stop() == 0
+    assert lake.content() == content
+    missing = set(journal.read_text().split()) - ids
+    assert not missing, f"the broker lost {len(missing)} events that it had acknowledged"
+    (aborted,) = lake.query("SELECT count(*) AS n FROM events WHERE value LIKE '%\"aborted\": true%'")
+    assert aborted["n"] == 0
+    mount = lake.mount()
+    assert mount is not None
+    assert len(mount.files) < 60
+    assert max(memory_bytes) < 420 << 20, memory_bytes
+
+
+def _end_transaction(broker: Broker, topic: str) -> None:
+    """Ends what the killed producer left open."""
+    broker.producer(transactional_id=f"events-{topic}").init_transactions(30)
