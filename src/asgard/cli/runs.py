@@ -57,12 +57,13 @@ def run(
         raise click.UsageError("--follow goes with neither --full-refresh nor --config")
     if config_file is not None and to_table is None:
         return _show_block(config_file, as_json)
-    from asgard.app.block_runs import load_block
     from asgard.app.runs import RunWish
     from asgard.app.runs import run as do_run
 
     def start(emit: Emit, cancel: Cancel, drain: Cancel | None) -> Summary:
         if config_file is not None and to_table is not None:
+            from asgard.app.block_runs import load_block
+
             return load_block(Path(config_file), to_table, emit, cancel)
         workspace = open_workspace(project, env, memory, parallel)
         return do_run(workspace, RunWish(selectors, full_refresh, drain), emit, cancel)
