@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from asgard.app.loading import connect, load_csv, load_data, load_excel, load_from_connector
     from asgard.app.opened_project import Project
     from asgard.app.source_connector import (
+        AzureBlobConnector,
         FileConnector,
+        GCSConnector,
         GenericAPIConnector,
         MongoDBConnector,
+        MySQLConnector,
         PostgreSQLConnector,
+        S3Connector,
         SourceConnector,
         SQLiteConnector,
         get_connector_class,
@@ -58,8 +62,8 @@ _NAMES = {
     "app.listening": "listen",
     "app.loading": "connect load_csv load_data load_excel load_from_connector",
     "app.opened_project": "Project",
-    "app.source_connector": "FileConnector GenericAPIConnector MongoDBConnector PostgreSQLConnector SQLiteConnector "
-    "SourceConnector get_connector_class",
+    "app.source_connector": "AzureBlobConnector FileConnector GCSConnector GenericAPIConnector "
+    "MongoDBConnector MySQLConnector PostgreSQLConnector S3Connector SQLiteConnector SourceConnector get_connector_class",
     "core.errors": _ERRORS,
     "core.events": "Event",
 }
@@ -68,6 +72,7 @@ __all__ = [
     "APIConnection",
     "AsgardError",
     "AuthenticationError",
+    "AzureBlobConnector",
     "BaseConnector",
     "Bug",
     "Cancelled",
@@ -81,7 +86,9 @@ __all__ = [
     "DatabaseConnection",
     "Event",
     "FileConnector",
+    "GCSConnector",
     "GenericAPIConnector",
+    "MySQLConnector",
     "MongoDBConnector",
     "OutOfSpace",
     "PositionLost",
@@ -89,6 +96,7 @@ __all__ = [
     "Project",
     "QueryError",
     "Refused",
+    "S3Connector",
     "SQLiteConnector",
     "SchemaChanged",
     "SourceConnector",

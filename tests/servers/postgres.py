@@ -20,7 +20,7 @@ import socket
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,7 +66,8 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A running server and its superuser. `ca_file` is set where the server wants TLS."""
+    """A running server and its superuser. `ca_file` is set where the server wants TLS; `ending` is the signal
+    that it ends in order at."""
 
     version: str
     host: str
@@ -77,6 +78,7 @@ class Server:
     folder: str
     pid: int
     born: float
+    ending: int = signal.SIGINT  # PostgreSQL's fast shutdown: whoever is connected is put out
 
     def dsn(self, database: str = "postgres", **options: Any) -> str:
         """A libpq connection string; TLS servers are verified in full."""
@@ -120,7 +122,7 @@ class Server:
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.born) < 1 and process.status() != psutil.STATUS_ZOMBIE:
-                process.send_signal(signal.SIGINT)  # fast shutdown: whoever is connected is put out
+                process.send_signal(self.ending)
                 try:
                     process.wait(10)
                 except psutil.TimeoutExpired:
@@ -133,14 +135,14 @@ class Server:
 @contextmanager
 def postgres_server(version: str, settings: str = "") -> Iterator[Server]:
     """A server for this block alone, outside of pytest too; `settings` are more lines of postgresql.conf."""
-    with _held_root() as root:
+    with held_root() as root:
         yield _start(version, root, settings)
 
 
 @contextmanager
 def session_servers() -> Iterator[None]:
     """One server per version for all workers of a test session; stops them at its end."""
-    with _held_root() as root:
+    with held_root() as root:
         os.environ[ROOT_VARIABLE] = str(root)
         try:
             yield
@@ -150,18 +152,31 @@ def session_servers() -> Iterator[None]:
 
 def shared_server(version: str) -> Server:
     """The session's server of this version, started by whichever worker asks first."""
+    return shared(version, lambda root: _start(version, root))
+
+
+def shared(version: str, start: Callable[[Path], Server]) -> Server:
+    """The same for any server: `start` is given the folder, and must leave a note of the server in it."""
     root = Path(os.environ[ROOT_VARIABLE])
     with (root / f"{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         running = [server for server in _servers(root) if server.version == version]
-        return running[0] if running else _start(version, root)
+        return running[0] if running else start(root)
+
+
+def leave_note(server: Server, root: Path) -> Path:
+    """Writes down that the server runs, so that whoever holds the root stops it; gives the note."""
+    note = root / f"server-{server.port}.json"
+    note.with_suffix(".part").write_text(json.dumps(asdict(server)))
+    note.with_suffix(".part").rename(note)
+    return note
 
 
 # ---- the folder in which servers lie, held by the process that stops them
 
 
 @contextmanager
-def _held_root() -> Iterator[Path]:
+def held_root() -> Iterator[Path]:
     """A folder whose servers are stopped at the end; by the next one to come, if this process is killed."""
     _stop_orphans()
     new = Path(tempfile.mkdtemp(prefix="asgard-new-", dir=_roots()))
@@ -220,7 +235,7 @@ def _start(version: str, root: Path, settings: str = "") -> Server:
         ],
     )
     password_file.unlink()
-    ca_file = _make_certificates(folder, account) if version == "15" else None
+    ca_file = make_certificates(folder, account) if version == "15" else None
     kind = "host" if ca_file is None else "hostssl"
     access = "".join(f"{kind} {what} all 127.0.0.1/32 scram-sha-256\n" for what in ("all", "replication"))
     (data / "pg_hba.conf").write_text(access)
@@ -267,9 +282,7 @@ def _launch(
         pid=process.pid,
         born=psutil.Process(process.pid).create_time(),
     )
-    note = folder.with_name(f"server-{port}.json")
-    note.with_suffix(".part").write_text(json.dumps(asdict(server)))
-    note.with_suffix(".part").rename(note)
+    note = leave_note(server, folder.parent)
     ready = folder / "data" / "postmaster.pid"
     for _ in range(START_SECONDS * 50):
         try:
@@ -403,7 +416,7 @@ def _apt(command: Sequence[str]) -> None:
         )
 
 
-def _make_certificates(folder: Path, account: Account) -> Path:
+def make_certificates(folder: Path, account: Account) -> Path:
     """An authority and a server certificate for localhost and 127.0.0.1; gives the authority's file."""
     (folder / "san").write_text("subjectAltName = DNS:localhost, IP:127.0.0.1\n")
     new = ("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-sha256")

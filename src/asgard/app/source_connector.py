@@ -277,6 +277,12 @@ class PostgreSQLConnector(SourceConnector):
     connector_type = "postgres"
 
 
+class MySQLConnector(SourceConnector):
+    """Tables, views and queries of a MySQL or MariaDB database."""
+
+    connector_type = "mysql"
+
+
 class SQLiteConnector(SourceConnector):
     """Tables and queries of a SQLite database file."""
 
@@ -295,6 +301,24 @@ class FileConnector(SourceConnector):
     connector_type = "files"
 
 
+class S3Connector(SourceConnector):
+    """Files in S3, MinIO and what speaks like it."""
+
+    connector_type = "s3"
+
+
+class GCSConnector(SourceConnector):
+    """Files in Google Cloud Storage."""
+
+    connector_type = "gcs"
+
+
+class AzureBlobConnector(SourceConnector):
+    """Files in Azure Blob Storage."""
+
+    connector_type = "azure"
+
+
 class KafkaConnector(SourceConnector):
     """Topics of an Apache Kafka cluster, up to what is there now."""
 
@@ -311,9 +335,13 @@ PUBLIC = {
     one.connector_type: one
     for one in (
         PostgreSQLConnector,
+        MySQLConnector,
         SQLiteConnector,
         MongoDBConnector,
         FileConnector,
+        S3Connector,
+        GCSConnector,
+        AzureBlobConnector,
         KafkaConnector,
         GenericAPIConnector,
     )  # fmt: skip

@@ -98,7 +98,7 @@ class FilesStreamOptions(Config):
     )
     hive: bool = Field(
         default=False,
-        description="Folders such as year=2024 are columns behind the files' own; text, or as `columns` says.",
+        description="Folders such as year=2024 are columns behind the files': text, or as `columns` says.",
     )
     changed_files: Literal["refuse", "reload"] | None = Field(
         default=None,

@@ -59,6 +59,12 @@ class FileSource(Source):
             ConfigError: what the configuration names is not there.
         """
 
+    def options_of(self, values: Mapping[str, Any]) -> FilesStreamOptions:
+        """The table's options from JSON values; without any, the defaults."""
+        read = self.StreamOptions.model_validate(values)
+        assert isinstance(read, FilesStreamOptions)
+        return read
+
     def file_set(self, name: str, options: FilesStreamOptions) -> FileSet:
         """The files of a table.
 
@@ -76,7 +82,7 @@ class FileSource(Source):
                 yield self._stream(table, self._sketch(table))
 
     def _sketch(self, table: FileSet) -> pa.Schema:
-        options = FilesStreamOptions(sheet=table.sheet)
+        options = self.options_of({"sheet": table.sheet})
         try:
             schema = FORMATS[table.format].sketch(table.files, options, self.settings.cancel)
         except (DataError, Refused):
@@ -89,7 +95,7 @@ class FileSource(Source):
         Raises:
             DataError: a file is damaged, or has rows of another length than its header; with file and line.
         """
-        wanted: FilesStreamOptions = options or FilesStreamOptions()
+        wanted: FilesStreamOptions = options or self.options_of({})
         if query is not None:
             raise ConfigError("files take no query", hint="load the table, and query it with asgard query")
         table = self.file_set(name, wanted)
@@ -138,7 +144,7 @@ class FileSource(Source):
 
     def _planned(self, selection: Selection, position: Position | None) -> _Planned:
         stream = selection.stream
-        options: FilesStreamOptions = selection.options or FilesStreamOptions()
+        options: FilesStreamOptions = selection.options or self.options_of({})
         # The files whose types were proved: one that came since waits for the next run.
         table = self._proved.get(stream.id) or self.file_set(stream.full_name, options)
         options = without_path_columns(_with_sheet(options, table), table.files)
@@ -171,7 +177,7 @@ class FileSource(Source):
         """The rows of the split's files, one after the other."""
         spec = split.spec
         schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(spec["schema"])))
-        options = FilesStreamOptions.model_validate(spec["options"])
+        options = self.options_of(spec["options"])
         own = own_columns(schema)
         wanted = Reading(self.settings.batch_bytes, self.settings.cancel, self.settings.reader_bytes)
         place = self.place

@@ -15,11 +15,15 @@ PACKAGE = "asgard.connectors"
 API_VERSION = 1
 ALIASES = {
     "api": "rest",
+    "azure_blob": "azure",
     "csv": "files",
     "excel": "files",
     "file": "files",
+    "gs": "gcs",
     "json": "files",
     "jsonl": "files",
+    "minio": "s3",
+    "mariadb": "mysql",
     "parquet": "files",
     "postgresql": "postgres",
     "tsv": "files",

@@ -142,6 +142,7 @@ class FoundFile:
         checksum: of a member's content; 0 when it is no archive.
         size_bytes: where it lies; for a member, unpacked.
         modified_ns: when its content changed last, in ns since 1970.
+        archive_bytes: of the whole archive; 0 when it is none.
         etag: what an object store calls its content; empty elsewhere.
         version: which of an object's kept versions; empty for the newest.
         place: where it lies; not part of what is written down.
@@ -154,6 +155,7 @@ class FoundFile:
     member: str = ""
     compression: str = ""
     checksum: int = 0
+    archive_bytes: int = 0
     etag: str = ""
     version: str = ""
     place: Place = field(default=LocalDisk(), repr=False, compare=False)
@@ -175,7 +177,8 @@ class FoundFile:
     @property
     def plain_name(self) -> str:
         """The name of what comes out: without folder, archive, version and the compression's suffix."""
-        name = (self.member or self.name.removesuffix(f"{VERSION}{self.version}")).rsplit("/", 1)[-1]
+        whole = self.name.removesuffix(f"{VERSION}{self.version}") if self.version else self.name
+        name = (self.member or whole).rsplit("/", 1)[-1]
         stem, suffix = os.path.splitext(name)
         return stem if not self.member and suffix.lower() in COMPRESSIONS else name
 
@@ -232,6 +235,7 @@ def members(archive: FoundFile) -> Iterator[FoundFile]:
                 size_bytes=member.file_size,
                 member=member.filename,
                 checksum=member.CRC,
+                archive_bytes=archive.size_bytes,
             )
 
 
