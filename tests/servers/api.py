@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,7 @@ class Api:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.clock: Callable[[], float] = time.time
         self._answers: dict[str, Answering] = {}
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -115,6 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     do_GET = do_POST = do_HEAD = _answer
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """What the Date header says: the server's own clock."""
+        return super().date_time_string(int(self.server.api.clock()))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Says nothing."""

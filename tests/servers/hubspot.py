@@ -39,6 +39,10 @@ TYPES = {
     },
 }  # fmt: skip
 SEARCH_CAP = 10_000
+LIMITED = {
+    "status": "error", "message": "You have reached your secondly limit.", "errorType": "RATE_LIMIT",
+    "correlationId": "c-1", "policyName": "SECONDLY", "requestId": "r-1",
+}  # fmt: skip
 
 
 @dataclass
@@ -71,6 +75,7 @@ class HubSpot(Api):
 
     def __post_init__(self) -> None:
         super().__init__()
+        self.clock = lambda: self._clock_ms / 1000
         self.things: dict[str, dict[int, Thing]] = {kind: {} for kind in TYPES}
         self.over_budget = 0
         self.tokens_given = 0
@@ -112,9 +117,7 @@ class HubSpot(Api):
             if fault == "expire":
                 self._expired = True
             if fault == "429" or not self._in_budget():
-                return Reply(429, {"status": "error", "message": "You have reached your ten_secondly_rolling limit.",
-                                   "errorType": "RATE_LIMIT", "correlationId": "c-1",
-                                   "policyName": "SECONDLY", "requestId": "r-1"})  # fmt: skip
+                return Reply(429, LIMITED)
             if self._expired or asked.headers.get("authorization") != f"Bearer {self._token}":
                 return _error(401, "EXPIRED_AUTHENTICATION", "The OAuth token used to make this call expired")
             return self._answer(asked, overlap=fault == "overlap")
@@ -170,9 +173,13 @@ class HubSpot(Api):
         if start + limit < len(ids):
             link = f"{self.url}/crm/v3/objects/{kind}?after=page-{page[-1]}"
             document["paging"] = {"next": {"after": f"page-{page[-1]}", "link": link}}
-        return Reply(200, document, {"X-HubSpot-RateLimit-Max": str(self.limit),
-                                     "X-HubSpot-RateLimit-Interval-Milliseconds": str(int(self.seconds * 1000)),
-                                     "X-HubSpot-RateLimit-Remaining": str(self.limit - len(self._arrivals))})  # fmt: skip
+        told = {
+            "Max": self.limit,
+            "Interval-Milliseconds": int(self.seconds * 1000),
+            "Remaining": self.limit - len(self._arrivals),
+        }
+        headers = {f"X-HubSpot-RateLimit-{name}": str(value) for name, value in told.items()}
+        return Reply(200, document, headers)
 
     def _search(self, kind: str, body: Mapping[str, Any]) -> Reply:
         limit, start = body.get("limit", 10), int(body.get("after", 0))

@@ -34,8 +34,8 @@ class Manifest(Config):
     check: str = Field(default="", description="A path that answers whoever may read anything.")
     policies: dict[str, dict[str, float | None]] = Field(
         default_factory=dict,
-        description="What a 429 says, name and value, to how many seconds to wait for each attempt so far; null "
-        "where waiting does not help: {policyName: {SECONDLY: 1, DAILY: null}}.",
+        description="What a 429 says, name and value, to how many seconds to wait for each attempt so far; "
+        "null where waiting does not help: {policyName: {SECONDLY: 1, DAILY: null}}.",
     )
     defaults: dict[str, Any] = Field(default_factory=dict, description="Options of every stream.")
     streams: dict[str, dict[str, Any]] = Field(default_factory=dict, description="Name to options.")

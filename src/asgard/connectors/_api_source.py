@@ -92,8 +92,8 @@ class ApiSource(Source):
         return self.config.of_manifest
 
     def check(self) -> None:
-        """Asks for what the manifest says, or for the base address: there any answer but a refusal or a failure
-        will do, as few have one."""
+        """Asks for what the manifest says, or for the base address: there any answer but a refusal or a
+        failure will do, as few have one."""
         known = self.manifest.check
         self.http.send(Request(known), wanted=() if known else (400, 404, 405, 406, 410, 415, 422))
 

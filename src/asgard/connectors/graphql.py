@@ -69,8 +69,9 @@ class GraphqlSource(ApiSource):
                 "tables": [
                     {
                         "name": "issues",
-                        "query": "query ($after: String, $since: DateTime) { issues(first: 50, after: $after, "
-                        "since: $since) { nodes { id title updatedAt } pageInfo { hasNextPage endCursor } } }",
+                        "query": "query ($after: String, $since: DateTime) "
+                        "{ issues(first: 50, after: $after, since: $since) "
+                        "{ nodes { id title updatedAt } pageInfo { hasNextPage endCursor } } }",
                         "variables": {"since": "{since}"},
                         "primary_key": "id",
                         "cursor": "updatedAt",
