@@ -28,9 +28,7 @@ def main(bootstrap: str, topic: str, events_per_second: int, journal: Path) -> N
         while True:
             began = time.monotonic()
             aborted = number % 10 == 9
-            ids = [
-                f"{life}-{number}-{event}" for event in range(int(events_per_second * TRANSACTION_SECONDS))
-            ]
+            ids = [f"{life}-{number}-{event}" for event in range(events)]
             try:
                 producer.begin_transaction()
                 for one in ids:

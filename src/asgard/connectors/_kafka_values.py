@@ -146,11 +146,17 @@ class JsonColumnsDecoder:
         try:
             return typed_records(records, schema, "value").column(0)
         except DataError:
-            for row, record in enumerate(records):
-                if record[column.name] is not None and not _fits(record, schema):
-                    rests[row][column.name] = record[column.name]
-                    records[row] = {column.name: None}
-            return typed_records(records, schema, "value").column(0)
+            # One by one: each value stands or falls by itself.
+            return pa.concat_arrays([_alone(*pair, schema) for pair in zip(records, rests, strict=True)])
+
+
+def _alone(record: dict[str, Any], rest: Any, schema: pa.Schema) -> pa.Array:
+    """The one value as an array; null where it does not fit, and then it is with the rest."""
+    try:
+        return typed_records([record], schema, "value").column(0)
+    except DataError:
+        rest.update(record)
+        return pa.nulls(1, schema.field(0).type)
 
 
 class _Whole:
@@ -164,14 +170,6 @@ def _rescued(rest: Any) -> str | None:
     if isinstance(rest, _Whole):
         return dumps(rest.value)
     return dumps(rest) if rest else None
-
-
-def _fits(record: dict[str, Any], schema: pa.Schema) -> bool:
-    try:
-        typed_records([record], schema, "value")
-    except DataError:
-        return False
-    return True
 
 
 def _parsed(payload: bytes, row: int, failures: dict[int, str]) -> Any:
