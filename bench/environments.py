@@ -26,7 +26,8 @@ REQUIREMENTS = {
         "psycopg2-binary==2.9.12",
         "connectorx==0.4.6",
     ),
-    "ingestr": ("ingestr==1.1.76",),
+    # From 1.1.22 on the wheel fetches its program when it is first called.
+    "ingestr": ("ingestr==1.1.21",),
     "pointblank": ("pointblank==1.1.1", "ibis-framework[duckdb]==12.0.0", "duckdb==1.5.5", "polars==2.1.0"),
     # The wheel `sling` fetches its program when it is first called; this one holds it.
     "sling": ("sling-linux-amd64==1.4.11",),

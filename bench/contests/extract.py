@@ -212,7 +212,11 @@ def _peers(task: Task) -> Iterator[Contender]:
 
     writer = "pyarrow's writer, zstd 1"
     yield _of(
-        task, "ingestr", "ingestr to parquet", "1.1.76, snappy, which it does not let one choose", ingestr
+        task,
+        "ingestr",
+        "ingestr to parquet",
+        "1.1.21 (newer ones fetch their program), snappy, which is fixed",
+        ingestr,
     )
     yield _of(
         task, "sling", "sling to parquet", "1.4.11 (newer ones fetch their program), its own writer", sling
