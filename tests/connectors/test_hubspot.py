@@ -1,4 +1,4 @@
-"""HubSpot: every object once, whatever its server does meanwhile; types by its properties; the budget kept."""
+"""HubSpot: every object once, whatever its server does; types by its properties; the budget kept."""
 
 from __future__ import annotations
 

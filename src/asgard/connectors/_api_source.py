@@ -422,8 +422,6 @@ class _Gathering:
             if counted and page.total is not None:
                 self.fell = self.fell or page.total < highest_total
                 highest_total = max(highest_total, page.total)
-            if page.onward is None:
-                break
             if self._is_enough(page) or (most is not None and self._spool.rows >= most):
                 return page
         if counted and highest_total > self._spool.rows - self._spool.repeated:
