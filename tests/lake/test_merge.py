@@ -23,6 +23,7 @@ from tests.lake.ground import content, delta, load, table_in, unknown_files
 
 TINY = Limits(row_group_rows=3, file_bytes=1)
 LONG = "x" * 70
+NAN = float("nan")
 KEYS: dict[str, tuple[pa.DataType, list[Any]]] = {
     "int64": (pa.int64(), [*range(-3, 9), 2**63 - 1, -(2**63)]),
     "int8": (pa.int8(), [-128, 127, 0, 1, 2, 3]),
@@ -188,3 +189,26 @@ def test_keys_larger_than_the_memory_are_spilled(tmp_path: Path) -> None:
     pq.write_table(pa.table({"k": keys}), path)
     with KeyIndex([path, path], Keys(("k",)), memory_bytes=64 << 20) as index:
         assert index.repeated().count == many
+
+
+@pytest.mark.parametrize("type_", [pa.float32(), pa.float64()], ids=str)
+@pytest.mark.parametrize("comes", [[NAN], [0.5, NAN], [NAN, 7.0], [2.0]], ids=repr)
+def test_keys_that_are_no_number_meet_each_other(
+    tmp_path: Path, type_: pa.DataType, comes: list[float]
+) -> None:
+    """The figures of files leave NaN out, and DuckDB would skip a file for them."""
+    table, schema = table_in(tmp_path, TINY), pa.schema([("k", type_), ("v", pa.string())])
+
+    def batch(keys: list[float], value: str) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist([{"k": key, "v": value} for key in keys], schema)
+
+    there = [1.0, NAN, 2.0, 3.0, 4.0, 5.0]
+    load(table, Mode.MERGE, batch(there, "old"), "1", keys=("k",))
+    load(table, Mode.MERGE, batch(comes, "new"), "2", keys=("k",))
+    new = {repr(key) for key in comes}
+    wanted = sorted((key, "new" if key in new else "old") for key in {*map(repr, there), *new})
+    assert sorted((repr(key), value) for key, value in content(table)) == wanted
+    found = table.scan(where="k = 'nan'").read_all().to_pylist()
+    assert [row["v"] for row in found] == ["new" if "nan" in new else "old"]
+    kept = load(table, Mode.APPEND, batch(comes, "newer"), "3", keys=("k",), keep_existing=True)
+    assert kept.rows_added == 0

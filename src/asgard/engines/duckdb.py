@@ -217,7 +217,11 @@ class _Attached:
         # The table's columns and types, whatever a file has: a reader that is told them casts what is
         # narrower and fills what is missing, without opening every file beforehand as union_by_name does.
         columns = ", ".join(_column(duck.literal(name), duck.literal(kind)) for name, kind in types.items())
-        return f"SELECT * FROM read_parquet([{files}], hive_partitioning=false, schema=MAP {{{columns}}})"
+        floats = duck.replacing_floats(self.mount.schema)
+        return (
+            f"SELECT *{floats} FROM read_parquet([{files}], hive_partitioning=false, "
+            f"schema=MAP {{{columns}}})"
+        )
 
 
 @dataclass(frozen=True)

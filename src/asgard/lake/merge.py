@@ -52,7 +52,9 @@ class KeyIndex:
             # Each worker of a query that sorts or groups needs a share that cannot be spilled.
             threads = 1 if memory_bytes < LEAST_BYTES_FOR_TWO_WORKERS else 2
             self._connection = duck.connect(memory_bytes=memory_bytes, threads=threads)
-        self._connection.execute(f"CREATE VIEW staged AS SELECT * FROM {_files_sql(self._files)}")
+        columns = pq.read_schema(self._files[0]) if self._files else []
+        self._floats = duck.replacing_floats([field for field in columns if field.name in keys.columns])
+        self._connection.execute(f"CREATE VIEW staged AS SELECT * FROM {self._files_sql(self._files)}")
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +89,7 @@ class KeyIndex:
         files = self._with_keys(table_files)
         known = (
             "SELECT file_index, file_row_number FROM staged "
-            f"SEMI JOIN (SELECT {self._names} FROM {_files_sql(files)}) USING ({self._names})"
+            f"SEMI JOIN (SELECT {self._names} FROM {self._files_sql(files)}) USING ({self._names})"
         )
         parts = [*([known] if files else []), *([self._repeated()] if repeat else [])]
         return self._places(self._files if parts else [], " UNION ALL ".join(f"({part})" for part in parts))
@@ -97,7 +99,7 @@ class KeyIndex:
         files = self._with_keys(table_files)
         return self._places(
             files,
-            f"SELECT file_index, file_row_number FROM {_files_sql(files)} "
+            f"SELECT file_index, file_row_number FROM {self._files_sql(files)} "
             f"SEMI JOIN (SELECT {self._names} FROM staged) USING ({self._names})",
         )
 
@@ -118,6 +120,13 @@ class KeyIndex:
     def _with_keys(self, files: Sequence[str]) -> list[str]:
         """The files that have the key columns; others are from before these were added."""
         return [path for path in files if {*self._keys.columns} <= {*pq.read_schema(path).names}]
+
+    def _files_sql(self, files: Sequence[str]) -> str:
+        listed = ", ".join(duck.literal(path) for path in files)
+        return (
+            f"(SELECT *{self._floats}, file_index, file_row_number "
+            f"FROM read_parquet([{listed}], union_by_name = true))"
+        )
 
     def _places(self, files: Sequence[str], query: str) -> Places:
         self._answers += 1
@@ -155,8 +164,3 @@ class Places:
                 f"WHERE file_index = {self._indices[file]} ORDER BY 1"
             ).to_arrow_table()
         return found.column(0).combine_chunks()
-
-
-def _files_sql(files: Sequence[str]) -> str:
-    listed = ", ".join(duck.literal(path) for path in files)
-    return f"(SELECT *, file_index, file_row_number FROM read_parquet([{listed}], union_by_name = true))"

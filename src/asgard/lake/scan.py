@@ -57,6 +57,8 @@ def _filtered(snapshot: Snapshot, schema: pa.Schema, where: str) -> Iterator[pa.
                 source = connection.from_arrow(mount.reader())
             elif mount.files:
                 source = connection.read_parquet(list(mount.files), union_by_name=True)
+                there = [field for field in snapshot.schema if field.name in source.columns]
+                source = source.project(f"*{duck.replacing_floats(there)}")
             else:
                 source = connection.from_arrow(schema.empty_table())
             names = ", ".join(duck.identifier(name) for name in schema.names)
