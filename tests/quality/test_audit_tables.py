@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from asgard.core.stream import Mode
-from asgard.core.table import Mount
+from asgard.core.table import ColumnFigures, Mount
 from asgard.engines.duckdb import DuckDBEngine
 from asgard.quality.audit import audit
 from tests.quality.ground import MEBIBYTE, NOW, Ground, checks, column, keys
@@ -104,6 +107,53 @@ def test_a_merge_that_replaced_the_old_row_has_no_key_twice(ground: Ground) -> N
     with DuckDBEngine(256 * MEBIBYTE) as engine:
         verdict = audit(engine, checks({"unique": "v"}), fresh, lambda: whole, ground.context(Mode.MERGE))
     assert verdict.passed
+
+
+@pytest.mark.parametrize("spec", [{"unique": "v"}, {"no_duplicates": ["v"]}], ids=str)
+@pytest.mark.parametrize("type_", [pa.float32(), pa.float64()], ids=str)
+def test_a_key_that_is_no_number_is_found_in_the_old_rows(
+    ground: Ground, spec: dict[str, Any], type_: pa.DataType
+) -> None:
+    old = column(type_, 1.0, math.nan, 2.0)
+    assert ground.answer(spec, column(type_, math.nan), old).failed_rows == 1
+    assert ground.answer(spec, column(type_, math.nan, 7.0), old).failed_rows == 1
+    assert ground.answer(spec, column(type_, 0.5, 7.0), old).passed
+
+
+@pytest.mark.parametrize("spec", [{"unique": "v"}, {"no_duplicates": ["v"]}], ids=str)
+def test_of_the_old_rows_only_keys_near_the_loads_own_are_read(ground: Ground, spec: dict[str, Any]) -> None:
+    """What is not read is damaged: other row groups, and other columns."""
+    old = ground.mount(pa.table({"v": range(100_000), "other": [f"text {i}" for i in range(100_000)]}))
+    path = Path(old.files[0])
+    pq.write_table(pq.read_table(path), path, row_group_size=10_000, compression="none")
+    footer = pq.ParquetFile(path).metadata
+    content = bytearray(path.read_bytes())
+    for group in range(footer.num_row_groups):
+        for number, name in enumerate(("v", "other")):
+            chunk = footer.row_group(group).column(number)
+            if group != 5 or name == "other":
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                content[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    path.write_bytes(content)
+    new = ground.mount(pa.table({"v": [50_001, 59_999, 59_999], "other": ["x", "y", "z"]}))
+    fresh = replace(new, rows=3, figures={"v": ColumnFigures(0, 50_001, 59_999)})
+    whole = Mount(fresh.schema, (*old.files, *fresh.files))
+    with DuckDBEngine(256 * MEBIBYTE, threads=1) as engine:
+        verdict = audit(engine, checks(spec), fresh, lambda: whole, ground.context(Mode.APPEND))
+    assert verdict.results[0].failed_rows == 3
+
+
+@pytest.mark.parametrize("nulls", [0, 1])
+def test_nulls_are_the_same_whatever_the_files_tell(ground: Ground, nulls: int) -> None:
+    table = pa.table({"a": [1, 2, None][: 2 + nulls], "b": ["x", None, None][: 2 + nulls]})
+    fresh = replace(ground.mount(table), rows=2 + nulls, figures={"a": ColumnFigures(nulls, 1, 2)})
+    old = ground.mount(pa.table({"a": pa.array([2, None, None, 1]), "b": pa.array([None, None, "x", "y"])}))
+    whole = Mount(fresh.schema, (*old.files, *fresh.files))
+    with DuckDBEngine(256 * MEBIBYTE) as engine:
+        verdict = audit(
+            engine, checks({"no_duplicates": "all"}), fresh, lambda: whole, ground.context(Mode.APPEND)
+        )
+    assert verdict.results[0].failed_rows == 1 + nulls
 
 
 def test_the_first_append_is_the_whole_table(ground: Ground) -> None:

@@ -15,7 +15,7 @@ import pyarrow.types as at
 
 from asgard.core.check import Check
 from asgard.core.engine import Engine
-from asgard.quality.predicates import Column, columns_of
+from asgard.quality.predicates import Column, columns_of, identifier
 from asgard.quality.proof import span
 from asgard.quality.tables import Tables, rows_of
 
@@ -79,14 +79,21 @@ def repetitions(check: Check, tables: Tables) -> str:
             f"{figures} FROM (SELECT count(*) AS n FROM {tables.fresh_sql} "
             f"WHERE {there} AND {_suspect(keys, tables)} GROUP BY {listed} HAVING count(*) > 1)"
         )
-    same = "=" if check.kind == "unique" else "IS NOT DISTINCT FROM"
-    joined = " AND ".join(f"w.{key} {same} f.{key}" for key in keys)
+    # By `=` the engine reads old rows between the load's own keys alone; by the other it skips nothing.
+    plain = set(keys if check.kind == "unique" else _never_null(tables))
+    same = {key: "=" if key in plain else "IS NOT DISTINCT FROM" for key in keys}
+    joined = " AND ".join(f"w.{key} {same[key]} f.{key}" for key in keys)
     grouped = ", ".join(f"w.{key}" for key in keys)
     fresh = f"SELECT {listed}, count(*) AS _asgard_n FROM {tables.fresh_sql} WHERE {there} GROUP BY {listed}"
     return (
         f"{figures} FROM (SELECT any_value(f._asgard_n) AS n "
         f"FROM {tables.whole_sql} w JOIN ({fresh}) f ON {joined} GROUP BY {grouped} HAVING count(*) > 1)"
     )
+
+
+def _never_null(tables: Tables) -> list[str]:
+    """The columns, quoted, that have a value in every row of the load, as far as its files tell."""
+    return [identifier(name) for name, known in tables.fresh.figures.items() if not known.nulls]
 
 
 def repeated(check: Check, tables: Tables) -> str:
