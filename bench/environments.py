@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -93,6 +94,23 @@ def environment(name: str) -> Environment:
     return made(name, REQUIREMENTS[name])
 
 
+@cache
+def own() -> Environment:
+    """Asgard as users install it, from this repository, without extras: peers have no more either."""
+    return made("asgard", (str(REPOSITORY),), anew=True)
+
+
+def asgard() -> str:
+    """The path of its command.
+
+    Raises:
+        SystemExit: it could not be installed.
+    """
+    if own().failure:
+        raise SystemExit(f"bench: asgard is {own().failure}")
+    return str(own().folder / "bin" / "asgard")
+
+
 def made(name: str, requirements: tuple[str, ...], anew: bool = False) -> Environment:
     """An environment with these requirements."""
     folder = CACHE / "venvs" / name
@@ -102,9 +120,10 @@ def made(name: str, requirements: tuple[str, ...], anew: bool = False) -> Enviro
         return Environment(name, folder)
     shutil.rmtree(folder, ignore_errors=True)
     print(f"bench: installing {name}: {' '.join(requirements)}", file=sys.stderr, flush=True)
+    install = ("pip", "install", "--quiet", "--compile-bytecode")
     steps = [
         [uv(), "venv", "--quiet", "--python", sys.executable, str(folder)],
-        [uv(), "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *requirements],
+        [uv(), *install, "--python", str(folder / "bin" / "python"), *requirements],
     ]
     for step in steps:
         done = subprocess.run(step, env=as_pip_does(), capture_output=True, text=True, check=False)

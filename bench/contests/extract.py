@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.contest import Bar, Contender, Contest
-from bench.environments import QUIET, REPOSITORY, Environment, environment
+from bench.environments import QUIET, Environment, asgard, environment
 from bench.measure import Command
 from bench.setting import Setting
 from bench.tables import Database, client, database, load_every_type, load_lineitem
 
-ASGARD = str(REPOSITORY / ".venv" / "bin" / "asgard")
 REFERENCE = "duckdb scanner to parquet"
 PEERS = ("ingestr", "dlt", "sling", "connectorx", "adbc")
 MOST_MEGABYTES = 300
@@ -124,7 +123,7 @@ def _ours(task: Task) -> Iterator[Contender]:
 
 
 def _asgard(task: Task, name: str, note: str, checks: list[dict[str, Any]]) -> Contender:
-    made = task.contender(name, note, lambda folder: (ASGARD, "run"))
+    made = task.contender(name, note, lambda folder: (asgard(), "run"))
     assert made.command is not None
     folder = made.command.folder
     table = {"name": task.table, "mode": "replace", "checks": checks, "columns": dict(task.columns)}

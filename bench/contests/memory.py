@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.contest import Bar, Contender, Contest
-from bench.contests.extract import ASGARD, counted, project
+from bench.contests.extract import counted, project
+from bench.environments import asgard
 from bench.measure import Command
 from bench.setting import Setting
 from bench.tables import Database, database, load_long_rows, load_short_rows
@@ -57,7 +58,7 @@ def _asgard(setting: Setting, source: Database, name: str, table: str, group: Pa
     folder = setting.folder / "memory" / table
     checks = [{"not_null": ["id"]}, {"non_negative": ["amount"]}]
     document = project(source, {"name": table, "mode": "replace", "checks": checks}, folder / "out")
-    argv: tuple[str, ...] = (ASGARD, "run")
+    argv: tuple[str, ...] = (asgard(), "run")
     if table == "long_rows":
         argv = (*argv, "--memory", "512MB")
     if group:

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.contest import Bar, Contender, Contest
-from bench.environments import QUIET, REPOSITORY, environment
+from bench.environments import QUIET, asgard, environment
 from bench.measure import Command
 from bench.setting import Setting
 
-ASGARD = str(REPOSITORY / ".venv" / "bin" / "asgard")
 MOST_CPU_SECONDS = 0.3
 PEERS = {
     "ingestr": ("bin/ingestr", "--help"),
@@ -28,7 +27,7 @@ def contests(setting: Setting) -> Iterator[Contest]:
         Contender(
             "limit: python", "an interpreter that does nothing", Command((sys.executable, "-c", ""), folder)
         ),
-        Contender("asgard help", "asgard --help", Command((ASGARD, "--help"), folder)),
+        Contender("asgard help", "asgard --help", Command((asgard(), "--help"), folder)),
         _runs(folder),
         *(_peer(name, folder) for name in PEERS),
     ]
@@ -47,7 +46,7 @@ def _runs(folder: Path) -> Contender:
         }
         (folder / "asgard.yml").write_text(json.dumps(document))
 
-    command = Command((ASGARD, "runs", "--json"), folder)
+    command = Command((asgard(), "runs", "--json"), folder)
     return Contender("asgard runs", "asgard runs --json", command, before=write_project)
 
 
