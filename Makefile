@@ -37,10 +37,8 @@ test-reference: $(READY) ## other people's files: type torture, golden tables, n
 	@ASGARD_REFERENCE="$(REFERENCE)" $(BIN)/python -m pytest -n $(WORKERS) -m reference tests/reference
 
 .PHONY: test-cluster
-test-cluster: ## services that take minutes to build or start
-	@echo "make test-cluster: there are no cluster tests yet, so nothing was tested." >&2
-	@echo "They come with the first service that needs them (object stores, Kubernetes, Spark)." >&2
-	@exit 1
+test-cluster: $(READY) ## services that take minutes to build the first time: MinIO, fake-gcs-server (needs Go)
+	@$(BIN)/python -m pytest -n $(WORKERS) -m cluster --timeout 2400 tests
 
 .PHONY: coverage
 coverage: $(READY) ## which lines the tests reach

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,18 +22,23 @@ BadConfigs = tuple[tuple[dict[str, Any], type[AsgardError]], ...]
 
 
 def contract_harness(
-    connector: Any, config: dict[str, Any], bad_configs: BadConfigs, secrets: tuple[str, ...]
+    connector: Any,
+    config: dict[str, Any],
+    bad_configs: BadConfigs,
+    secrets: tuple[str, ...],
+    store: Callable[[Bucket, str, bytes], None] | None = None,
 ) -> Harness:
-    """The harness over an empty bucket of any store."""
+    """The harness over an empty bucket of any store; `store` writes into it in a way of its own."""
+    store = store or put
     place: Bucket = connector(connector.Config.model_validate(config)).place
     for month in (1, 2):
         text = f"id,delay,carrier\n{month}1,1.5,007\n{month}2,,UA\n"
-        put(place, f"flights/{month}.csv.gz", gzip.compress(text.encode()))
-    put(place, "airports.jsonl", b'{"faa": "EWR"}\n')
-    put(place, "fares.parquet", parquet(pa.table({"id": [1, 2, 3], "fare": ["1.5", None, "x"]})))
+        store(place, f"flights/{month}.csv.gz", gzip.compress(text.encode()))
+    store(place, "airports.jsonl", b'{"faa": "EWR"}\n')
+    store(place, "fares.parquet", parquet(pa.table({"id": [1, 2, 3], "fare": ["1.5", None, "x"]})))
 
     def add_rows() -> int:
-        put(place, "flights/3.csv.gz", gzip.compress(b"id,delay,carrier\n31,2,DL\n32,2,DL\n"))
+        store(place, "flights/3.csv.gz", gzip.compress(b"id,delay,carrier\n31,2,DL\n32,2,DL\n"))
         return 2
 
     flights = Wanted("flights", {"path": "flights/*.csv.gz"}, rows=4)

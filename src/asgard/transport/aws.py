@@ -1,6 +1,6 @@
 """Who we are at AWS: keys from a configuration, the environment, a profile or a role, and what they sign.
 
-Knows version 4 signatures in a request's parameters, the two files of profiles, and how STS lends a role.
+Knows version 4 signatures, the two files of profiles, and how STS lends a role.
 Web identity, containers and instances give their keys to the object store's own client (`objects`).
 
 Reference: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html,
@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 from xml.etree import ElementTree
 
 from asgard.core.cancel import Cancel
@@ -30,6 +29,9 @@ DEFAULT_REGION = "us-east-1"
 SESSION_SECONDS = 3600
 RENEWED_BEFORE = timedelta(minutes=5)
 SIGNED_SECONDS = 900
+RETRIES = 2
+ALGORITHM = "AWS4-HMAC-SHA256"
+STAMP, DAY = "%Y%m%dT%H%M%SZ", "%Y%m%d"
 
 
 @dataclass(frozen=True)
@@ -176,11 +178,11 @@ def _of_environment() -> Keys | None:
 def _assumed(base: Keys, role: str, external_id: str | None, identity: Identity, cancel: Cancel) -> Keys:
     region = identity.region_or_default()
     endpoint = identity.sts_endpoint_url or f"https://sts.{region}.amazonaws.com"
-    params = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": role,
+    form = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": role,
               "RoleSessionName": "asgard", "DurationSeconds": str(SESSION_SECONDS)}  # fmt: skip
     if external_id:
-        params["ExternalId"] = external_id
-    document = ElementTree.fromstring(signed_get(endpoint, "/", params, (base, region, "sts"), cancel))
+        form["ExternalId"] = external_id
+    document = ElementTree.fromstring(signed_post(endpoint, form, (base, region, "sts"), cancel))
     values = {element.tag.rpartition("}")[2]: element.text or "" for element in document.iter()}
     try:
         expires = datetime.fromisoformat(values["Expiration"])
@@ -240,38 +242,71 @@ def signed_get(endpoint: str, path: str, params: Mapping[str, str], by: Signer, 
         client.close()
 
 
-def signed_params(
-    method: str, url: str, params: Mapping[str, str], by: Signer, at: datetime, payload: bytes | None = b""
-) -> dict[str, str]:
-    """The parameters with those that sign them.
+def signed_post(endpoint: str, form: Mapping[str, str], by: Signer, cancel: Cancel) -> bytes:
+    """The body of an answer to a signed form.
 
-    Args:
-        payload: the body; None leaves it unsigned, as S3 does with parameters.
+    Raises:
+        AuthenticationError, Refused, Unreachable, QueryError: as `HttpClient.send`.
     """
-    keys, region, service = by
+    headers = signed_headers(endpoint, urlencode(form).encode(), by, datetime.now(UTC))
+    hidden = (*by[0].secrets, headers["Authorization"])
+    settings = HttpSettings(endpoint, headers=headers, secrets=hidden, max_retries=RETRIES)
+    client = HttpClient(settings, cancel)
+    try:
+        return client.send(Request("/", "POST", form=form, repeatable=True)).content
+    finally:
+        client.close()
+
+
+def signed_headers(endpoint: str, body: bytes, by: Signer, at: datetime) -> dict[str, str]:
+    """What a POST to the endpoint's root has to have in its headers."""
+    keys = by[0]
+    headers = {"Host": urlsplit(endpoint).netloc, "X-Amz-Date": at.strftime(STAMP)}
+    if keys.session_token:
+        headers["X-Amz-Security-Token"] = keys.session_token
+    names = ";".join(name.lower() for name in headers)
+    lines = [f"{name.lower()}:{value}" for name, value in headers.items()]
+    canonical = "\n".join(["POST", "/", "", *lines, "", names, hashlib.sha256(body).hexdigest()])
+    credential = f"Credential={keys.access_key}/{_scope(by, at)}"
+    signature = f"Signature={_signature(canonical, by, at)}"
+    headers["Authorization"] = f"{ALGORITHM} {credential}, SignedHeaders={names}, {signature}"
+    return headers
+
+
+def signed_params(
+    method: str, url: str, params: Mapping[str, str], by: Signer, at: datetime
+) -> dict[str, str]:
+    """The parameters of a request without a body, with those that sign them."""
+    keys, _, service = by
     split = urlsplit(url)
-    stamp, day = at.strftime("%Y%m%dT%H%M%SZ"), at.strftime("%Y%m%d")
-    scope = f"{day}/{region}/{service}/aws4_request"
     whole = {
         **params,
-        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-        "X-Amz-Credential": f"{keys.access_key}/{scope}",
-        "X-Amz-Date": stamp,
+        "X-Amz-Algorithm": ALGORITHM,
+        "X-Amz-Credential": f"{keys.access_key}/{_scope(by, at)}",
+        "X-Amz-Date": at.strftime(STAMP),
         "X-Amz-Expires": str(SIGNED_SECONDS),
         "X-Amz-SignedHeaders": "host",
     }
     if keys.session_token:
         whole["X-Amz-Security-Token"] = keys.session_token
     query = "&".join(f"{_quoted(name)}={_quoted(whole[name])}" for name in sorted(whole))
-    body = "UNSIGNED-PAYLOAD" if payload is None or service == "s3" else hashlib.sha256(payload).hexdigest()
-    path = split.path or "/"
-    canonical = "\n".join([method, path, query, f"host:{split.netloc}", "", "host", body])
-    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-    key = f"AWS4{keys.secret_key}".encode()
-    for part in (day, region, service, "aws4_request"):
+    body = "UNSIGNED-PAYLOAD" if service == "s3" else hashlib.sha256(b"").hexdigest()
+    canonical = "\n".join([method, split.path or "/", query, f"host:{split.netloc}", "", "host", body])
+    return {**whole, "X-Amz-Signature": _signature(canonical, by, at)}
+
+
+def _scope(by: Signer, at: datetime) -> str:
+    return f"{at.strftime(DAY)}/{by[1]}/{by[2]}/aws4_request"
+
+
+def _signature(canonical: str, by: Signer, at: datetime) -> str:
+    scope = _scope(by, at)
+    text = "\n".join([ALGORITHM, at.strftime(STAMP), scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = f"AWS4{by[0].secret_key}".encode()
+    for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    return {**whole, "X-Amz-Signature": hmac.new(key, text.encode(), "sha256").hexdigest()}
+    return hmac.new(key, text.encode(), "sha256").hexdigest()
 
 
-def _quoted(text: Any) -> str:
-    return quote(str(text), safe="-_.~")
+def _quoted(text: str) -> str:
+    return quote(text, safe="-_.~")

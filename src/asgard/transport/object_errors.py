@@ -28,6 +28,8 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _QUERY = re.compile(r"\?[^\s\"']*")
+_KEY_PLACES = re.compile(r"169\.254\.\d|/latest/(api/token|meta-data)|metadata\.google|/metadata/identity")
+"""Where a machine asks for its own credentials."""
 WRONG_KEYS = {
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "TokenRefreshRequired",
     "AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation",
@@ -58,7 +60,7 @@ def our_error(error: Exception, place: str, secrets: Sequence[str], file: FoundF
             hint="look at the keys, and whether they have expired",
             where=where,
         )
-    if "169.254.169.254" in text or "metadata" in text.split("\n")[0]:
+    if _KEY_PLACES.search(text.partition("\n")[0]):
         return AuthenticationError(
             "there are no credentials: not in the configuration, the environment or a profile, and this "
             "machine has no role",
