@@ -159,6 +159,19 @@ def _alone(record: dict[str, Any], rest: Any, schema: pa.Schema) -> pa.Array:
         return pa.nulls(1, schema.field(0).type)
 
 
+class UnframedDecoder:
+    """Payloads that may stand behind the number of a schema: a byte 0, which begins no JSON, and four."""
+
+    def __init__(self, inner: Decoder) -> None:
+        self._inner = inner
+        self.fields = inner.fields
+
+    def decode(self, payloads: Payloads) -> Decoded:
+        """What the inner decoder makes of payloads without their frames."""
+        bare = [one[5:] if one and one[0] == 0 and len(one) > 5 else one for one in payloads]
+        return self._inner.decode(bare)
+
+
 class _Whole:
     """A JSON value that is no object."""
 

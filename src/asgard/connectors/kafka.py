@@ -21,9 +21,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
+from asgard.connectors._kafka_avro import AvroDecoder
 from asgard.connectors._kafka_client import Access, Session, access_of
 from asgard.connectors._kafka_offsets import Standing, Wish, bounds, edge_of, instant_milliseconds
+from asgard.connectors._kafka_protobuf import ProtobufDecoder
 from asgard.connectors._kafka_reader import KafkaReader, Log
+from asgard.connectors._kafka_registry import Registry
 from asgard.connectors._kafka_rows import KEY, OFFSET, PARTITION, Rows, schema_of
 from asgard.connectors._kafka_values import (
     Decoder,
@@ -31,6 +34,7 @@ from asgard.connectors._kafka_values import (
     JsonDecoder,
     RawDecoder,
     TextDecoder,
+    UnframedDecoder,
 )
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import ConfigError, QueryError
@@ -39,6 +43,7 @@ from asgard.core.secret import Secret, reveal
 from asgard.core.source import Example, Feature, Plan, Reader, Source
 from asgard.core.stream import Selection, Split, Stream
 from asgard.transport.column_types import ColumnTypes
+from asgard.transport.http import HttpSettings
 
 EDGE_WORDS = ("earliest", "latest")
 
@@ -54,6 +59,17 @@ def _checked_edge(value: Any) -> Any:
 
 Edge = Annotated[str | dict[int, int], BeforeValidator(edge_of), AfterValidator(_checked_edge)]
 """`earliest`, `latest`, an instant, or offsets by partition."""
+
+
+class SchemaRegistryConfig(Config):
+    """Where schemas are registered, by Confluent's API."""
+
+    url: str = Field(min_length=1, description="http://host:8081, or what the API's paths come behind.")
+    username: str | None = None
+    password: Secret | None = None
+    ca_file: LocalPath | None = Field(
+        default=None, description="PEM file of the authorities that its certificate is checked by."
+    )
 
 
 class KafkaConfig(Config):
@@ -82,6 +98,9 @@ class KafkaConfig(Config):
     )
     key_file: LocalPath | None = Field(default=None, description="PEM file of its key.")
     key_password: Secret | None = Field(default=None, description="Of the key file.")
+    schema_registry: SchemaRegistryConfig | None = Field(
+        default=None, description="Where the schemas of Avro and Protobuf messages are registered."
+    )
     group_id: str | None = Field(
         default=None,
         min_length=1,
@@ -98,11 +117,17 @@ class KafkaConfig(Config):
 class KafkaStreamOptions(Config):
     """How one topic is read."""
 
-    format: Literal["raw", "text", "json"] = Field(
-        default="json", description="What values are: raw bytes, UTF-8 text, or JSON."
+    format: Literal["raw", "text", "json", "avro", "protobuf"] = Field(
+        default="json",
+        description="What values are: raw bytes, UTF-8 text, JSON; Avro or Protobuf by the schema registry.",
     )
     key_format: Literal["raw", "text", "json"] = Field(
-        default="text", description="What keys are, in the same words."
+        default="text", description="What keys are: raw bytes, UTF-8 text or JSON."
+    )
+    subject: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The subject of the values' schema; the topic's name with -value behind it by default.",
     )
     columns: ColumnTypes = Field(
         default_factory=dict,
@@ -154,6 +179,15 @@ class KafkaSource(Source):
                 ],
             },
             note="What a message has besides goes to _kafka_rescued; nothing is dropped.",
+        ),
+        Example(
+            "Avro by a schema registry",
+            {
+                "type": "kafka",
+                "bootstrap_servers": "localhost:9092",
+                "schema_registry": {"url": "http://localhost:8081"},
+                "tables": [{"name": "payments", "format": "avro"}],
+            },
         ),
         Example(
             "The newest message of every key",
@@ -286,9 +320,43 @@ class KafkaSource(Source):
     def _decoders(self, topic: str, options: KafkaStreamOptions) -> tuple[Decoder, Decoder]:
         """Of keys, and of values."""
         keys = {"raw": RawDecoder, "text": TextDecoder, "json": JsonDecoder}
-        if options.format == "json" and options.columns:
-            return keys[options.key_format](KEY), JsonColumnsDecoder(options.columns)
-        return keys[options.key_format](KEY), keys[options.format]()
+        return keys[options.key_format](KEY), self._value_decoder(topic, options)
+
+    def _value_decoder(self, topic: str, options: KafkaStreamOptions) -> Decoder:
+        if options.columns and options.format != "json":
+            raise ConfigError(
+                f"columns are fields of JSON, and {topic} is {options.format}", hint=_NO_COLUMNS
+            )
+        subject = options.subject or f"{topic}-value"
+        if options.format == "avro":
+            return AvroDecoder(self._registry(), subject)
+        if options.format == "protobuf":
+            return ProtobufDecoder(self._registry(), subject)
+        if options.format == "json":
+            decoder = JsonColumnsDecoder(options.columns) if options.columns else JsonDecoder()
+            return UnframedDecoder(decoder) if self.config.schema_registry else decoder
+        return RawDecoder() if options.format == "raw" else TextDecoder()
+
+    def _registry(self) -> Registry:
+        about: SchemaRegistryConfig | None = self.config.schema_registry
+        if about is None:
+            raise ConfigError(
+                "Avro and Protobuf need a schema registry",
+                hint="schema_registry: {url: http://localhost:8081}",
+            )
+        password = reveal(about.password) or ""
+        settings = HttpSettings(
+            base_url=about.url,
+            headers={"Accept": "application/vnd.schemaregistry.v1+json"},
+            basic=(about.username, password) if about.username else None,
+            secrets=(password,) if password else (),
+            timeout_seconds=self.config.timeout_seconds,
+            ca_file=about.ca_file,
+        )
+        return Registry(settings, self.settings.cancel)
+
+
+_NO_COLUMNS = "leave columns out: the schema says which there are"
 
 
 def _protocol(config: KafkaConfig) -> str:
