@@ -22,7 +22,7 @@ from asgard.core.budget import MEBIBYTE
 from asgard.core.columns import array_of
 from asgard.transport import json_text
 from asgard.transport.files import translated
-from asgard.transport.json_records import RecordProofs, typed_records
+from asgard.transport.json_records import RecordColumns, RecordProofs, typed_records
 
 MEMORY_BYTES = 4 * MEBIBYTE
 """So much altogether waits in memory, more in a file."""
@@ -91,8 +91,14 @@ class Spool:
         """Types what was added last."""
         if not self._pages:
             return
-        self.proofs.see(self._held)
-        typed = _written(self._typed(self._held, self.proofs.schema))
+        if self._empty_is_null:
+            self.proofs.see(self._held)
+            batch = self._typed(self._held, self.proofs.schema)
+        else:
+            columns = RecordColumns(self._held)
+            self.proofs.see(columns)
+            batch = typed_records(columns, self.proofs.schema, self._name, self.proofs.dropped)
+        typed = _written(batch)
         with translated("the temporary folder"):
             start = self._file.seek(0, 2)
             for page in self._pages:

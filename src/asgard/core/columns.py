@@ -73,6 +73,12 @@ def scalar_of(value: Any, kind: pa.DataType) -> pa.Scalar:
     return array_of([value], kind)[0]
 
 
+def texts_of(parts: Sequence[bytes], valid: Sequence[bool]) -> pa.Array:
+    """Texts that are UTF-8 already; null where they are not valid."""
+    bits = None if all(valid) else _bits(valid)
+    return pa.Array.from_buffers(pa.string(), len(parts), [bits, *_laid_out(parts)])
+
+
 def _buffers(values: Sequence[Any], kind: pa.DataType) -> list[pa.Buffer]:
     if t.is_boolean(kind):
         return [_bits(values)]
@@ -80,7 +86,13 @@ def _buffers(values: Sequence[Any], kind: pa.DataType) -> list[pa.Buffer]:
         return [pa.py_buffer(array("q", values))]
     if t.is_float64(kind):
         return [pa.py_buffer(array("d", values))]
-    parts = [value.encode() for value in values] if t.is_string(kind) else values
+    if t.is_string(kind) and (whole := "".join(values)).isascii():
+        ends = accumulate(map(len, values), initial=0)  # a character is a byte: encoded at one go
+        return [pa.py_buffer(array("i", ends)), pa.py_buffer(whole.encode())]
+    return _laid_out([value.encode() for value in values] if t.is_string(kind) else values)
+
+
+def _laid_out(parts: Sequence[bytes]) -> list[pa.Buffer]:
     ends = accumulate(map(len, parts), initial=0)
     return [pa.py_buffer(array("i", ends)), pa.py_buffer(b"".join(parts))]
 

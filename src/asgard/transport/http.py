@@ -156,7 +156,10 @@ class HttpClient:
         self._budget = shared_budget((self._origin, account), settings.rate_limit, settings.rate_seconds)
         self._checked_hosts: set[str] = set()
         self._sent: deque[str] = deque(maxlen=8)
-        self._pool = _pool(self._base, settings)
+        self._manager = _manager(self._base, settings)
+        # All requests go to one host: its own pool saves looking it up, half of what a request costs.
+        proxied = isinstance(self._manager, urllib3.ProxyManager)
+        self._pool: Any = self._manager if proxied else self._manager.connection_from_url(self._base)
         self._headers = {
             "Accept": "application/json",
             "User-Agent": "asgard",
@@ -266,7 +269,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Gives the connections back; more than once is fine."""
-        self._pool.clear()
+        self._manager.clear()
 
     def translated(self, error: Exception, url: str) -> AsgardError:
         """Our error for a foreign one."""
@@ -284,7 +287,7 @@ class HttpClient:
             self._refuse_metadata(urlsplit(url).hostname or "")
             target = with_params(url, params) if params else url
             response = self._pool.urlopen(
-                method, target, body=body, headers=headers, redirect=False, retries=False,
+                method, self._asked(target), body=body, headers=headers, redirect=False, retries=False,
                 preload_content=False,
             )  # fmt: skip
             try:
@@ -301,6 +304,13 @@ class HttpClient:
             if response.status == 303:
                 method, body = "GET", None
         raise ConfigError(f"{self.shown(url)} redirects again and again", hint="look at base_url and path")
+
+    def _asked(self, target: str) -> str:
+        """The URL as the pool takes it: without the host, where it has one of its own."""
+        if self._pool is self._manager:
+            return target
+        parts = urlsplit(target)
+        return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
 
     def _refuse_metadata(self, host: str) -> None:
         if self._settings.allow_metadata_addresses or host in self._checked_hosts:
@@ -403,7 +413,7 @@ def _joined(base: str, path: str) -> str:
     return f"{whole}/{path.lstrip('/')}" if path else whole
 
 
-def _pool(base: str, settings: HttpSettings) -> urllib3.PoolManager:
+def _manager(base: str, settings: HttpSettings) -> urllib3.PoolManager:
     options: dict[str, Any] = {
         "timeout": urllib3.Timeout(connect=settings.timeout_seconds, read=settings.timeout_seconds),
         "maxsize": CONNECTIONS,

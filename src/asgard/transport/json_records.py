@@ -21,11 +21,12 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from asgard.core.columns import array_of, scalar_of
+from asgard.core.columns import array_of, scalar_of, texts_of
 from asgard.core.errors import DataError
 from asgard.transport.column_types import field_of
-from asgard.transport.json_text import Records, dumps
+from asgard.transport.json_text import Records, dump_all, dumps
 from asgard.transport.text_proof import NumberProof, convert_texts, misfit
 
 ONLY = "value"
@@ -35,10 +36,50 @@ _NUMBERS = {int, float, Decimal}
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (bool, int, float, Decimal, str, dict, list)}
 
 
-def _objects(records: Records) -> Sequence[dict[str, Any]]:
-    if all(type(record) is dict for record in records):
-        return records
-    return [record if type(record) is dict else {ONLY: record} for record in records]
+class RecordColumns:
+    """Records as columns of values, turned once: to prove types and to make arrays of them."""
+
+    def __init__(self, records: Records) -> None:
+        self._objects: Sequence[dict[str, Any]] = records
+        if not all(type(record) is dict for record in records):
+            self._objects = [record if type(record) is dict else {ONLY: record} for record in records]
+        shapes = dict.fromkeys(map(tuple, self._objects))
+        self.names = list(dict.fromkeys(chain.from_iterable(shapes)))
+        self._values: dict[str, Sequence[Any]] = {}
+        if len(shapes) == 1:  # all have the same names in the same order
+            columns = zip(*[record.values() for record in self._objects], strict=True)
+            self._values = dict(zip(self.names, columns, strict=True))
+        self._kinds: dict[str, frozenset[type]] = {}
+        self._numbers: dict[str, pa.Array] = {}
+
+    def values(self, name: str) -> Sequence[Any]:
+        """What stands under a name; None where nothing does."""
+        if name not in self._values:
+            self._values[name] = [record.get(name) for record in self._objects]
+        return self._values[name]
+
+    def kinds(self, name: str) -> frozenset[type]:
+        """The Python types of the values that are not None."""
+        if name not in self._kinds:
+            self._kinds[name] = frozenset(map(type, self.values(name))) - {type(None)}
+        return self._kinds[name]
+
+    def numbers(self, name: str) -> pa.Array:
+        """The numbers under a name as plain digits: `1E-7` and `0.00000010` are one number, however it was
+        written and parsed."""
+        if name not in self._numbers:
+            values = self.values(name)
+            quick = _quick_digits(values) if self.kinds(name) == {float} else None
+            self._numbers[name] = (
+                quick if quick is not None else array_of([_digits(value) for value in values], pa.string())
+            )
+        return self._numbers[name]
+
+
+def _quick_digits(values: Sequence[float | None]) -> pa.Array | None:
+    """The same for doubles, whose shortest digits Arrow writes as Python does; None where exponents come."""
+    texts = pc.cast(array_of(values, pa.float64()), pa.string())
+    return None if pc.any(pc.match_substring(texts, "e")).as_py() else texts
 
 
 @dataclass
@@ -47,18 +88,17 @@ class _ColumnProof:
     numbers: NumberProof = field(default_factory=NumberProof)
     numbers_fit: bool = True
 
-    def see(self, values: Sequence[Any]) -> None:
-        kinds = frozenset(map(type, values)) - {type(None)}
+    def see(self, columns: RecordColumns, name: str) -> None:
+        kinds = columns.kinds(name)
         self.kinds |= kinds
         if not kinds or not self.kinds <= _NUMBERS or not self.numbers_fit:
             return
         if kinds == {int}:
-            present = [value for value in values if value is not None]
+            present = [value for value in columns.values(name) if value is not None]
             self.numbers.see_integers(min(present), max(present))
             self.numbers_fit = self.numbers.type is not None
         else:
-            texts = array_of(_plain_numbers(values), pa.string()).drop_null()
-            self.numbers_fit = self.numbers.see_texts(texts)
+            self.numbers_fit = self.numbers.see_texts(columns.numbers(name).drop_null())
 
     def to_json(self) -> list[Any]:
         n = self.numbers
@@ -98,15 +138,15 @@ class RecordProofs:
     dropped: frozenset[str] = frozenset()
     _proofs: dict[str, _ColumnProof] = field(default_factory=dict)
 
-    def see(self, records: Records) -> None:
+    def see(self, records: Records | RecordColumns) -> None:
         """Takes more records into account."""
-        objects = _objects(records)
-        for name in dict.fromkeys(chain.from_iterable(objects)):
+        columns = records if isinstance(records, RecordColumns) else RecordColumns(records)
+        for name in columns.names:
             if name in self.dropped:
                 continue
             proof = self._proofs.setdefault(name, _ColumnProof())
             if name not in self.pinned:
-                proof.see([record.get(name) for record in objects])
+                proof.see(columns, name)
 
     def expect(self, names: Iterable[str]) -> None:
         """Takes names for columns that may not have come yet."""
@@ -138,7 +178,7 @@ class RecordProofs:
 
 
 def typed_records(
-    records: Records, schema: pa.Schema, name: str, dropped: frozenset[str] = frozenset()
+    records: Records | RecordColumns, schema: pa.Schema, name: str, dropped: frozenset[str] = frozenset()
 ) -> pa.RecordBatch:
     """The records in the schema; names that a record does not have are null.
 
@@ -149,28 +189,28 @@ def typed_records(
     Raises:
         DataError: a value does not fit its column, or a record has a name that the schema does not have.
     """
-    objects = _objects(records)
-    if strange := dict.fromkeys(chain.from_iterable(objects)).keys() - set(schema.names) - dropped:
+    columns = records if isinstance(records, RecordColumns) else RecordColumns(records)
+    if strange := set(columns.names) - set(schema.names) - dropped:
         raise DataError(
             f"{name} has names that are no columns: {', '.join(sorted(strange))}",
             hint="they came while it was being read: run again",
             where={"stream": name},
         )
-    arrays = [_array([record.get(column.name) for record in objects], column, name) for column in schema]
+    arrays = [_array(columns, column, name) for column in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema) if arrays else pa.RecordBatch.from_pylist([])
 
 
-def _array(values: list[Any], column: pa.Field, name: str) -> pa.Array:
+def _array(columns: RecordColumns, column: pa.Field, name: str) -> pa.Array:
     where = {"stream": name, "column": column.name}
-    kinds = set(map(type, values)) - {type(None)}
+    values, kinds = columns.values(column.name), columns.kinds(column.name)
     try:
         if (column.metadata or {}).get(b"asgard.type") == b"json":
-            return array_of([None if value is None else dumps(value) for value in values], pa.string())
+            return texts_of(dump_all(values), [value is not None for value in values])
         if pa.types.is_string(column.type):
             texts = values if kinds <= {str} else [_as_text(value) for value in values]
             return array_of(texts, pa.string())
         if pa.types.is_decimal(column.type) and kinds <= _NUMBERS:
-            return convert_texts(array_of(_plain_numbers(values), pa.string()), column.type, where)
+            return convert_texts(columns.numbers(column.name), column.type, where)
         if kinds == {str}:
             return convert_texts(array_of(values, pa.string()), column.type, where)
         return _native_array(values, kinds, column, where)
@@ -188,7 +228,9 @@ def _array(values: list[Any], column: pa.Field, name: str) -> pa.Array:
         ) from error
 
 
-def _native_array(values: list[Any], kinds: set[type], column: pa.Field, where: dict[str, str]) -> pa.Array:
+def _native_array(
+    values: Sequence[Any], kinds: frozenset[type], column: pa.Field, where: dict[str, str]
+) -> pa.Array:
     accepted = _accepted(column.type)
     try:
         if kinds == {bool} == accepted or (kinds == {int} and pa.types.is_integer(column.type)):
@@ -227,12 +269,9 @@ def _native(value: Any, type: pa.DataType) -> Any:
     return value
 
 
-def _plain_numbers(values: Sequence[Any]) -> list[str | None]:
-    """Numbers as plain digits: `1E-7` and `0.00000010` are one number, however it was written and parsed."""
-    return [None if value is None else _digits(value) for value in values]
-
-
-def _digits(number: int | float | Decimal) -> str:
+def _digits(number: int | float | Decimal | None) -> str | None:
+    if number is None:
+        return None
     text = str(number)
     if "e" in text or "E" in text:
         exact = Decimal(text)
