@@ -17,17 +17,16 @@ from asgard.testing.connectors import CursorWanted, Harness, Wanted
 from tests.servers.mongodb import MongoServer
 
 
-def config_of(server: MongoServer, database: str, **more: Any) -> dict[str, Any]:
+def config_of(server: MongoServer, name: str, **more: Any) -> dict[str, Any]:
     """A working configuration."""
     return {
         "host": server.host,
         "port": server.port,
-        "database": database,
+        "database": name,
         "username": server.user,
         "password": server.password,
         "ssl_mode": "disable",
-        **more,
-    }
+    } | more
 
 
 @contextmanager

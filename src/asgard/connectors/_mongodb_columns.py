@@ -62,8 +62,13 @@ def path_of(written: str) -> tuple[str, ...]:
     >>> path_of(r"address.city"), path_of(r"a\.b")
     (('address', 'city'), ('a.b',))
     """
-    parts = re.findall(r"(?:\\.|[^.\\])+|(?<=\.)(?=\.|$)|^(?=\.|$)", written)
-    return tuple(re.sub(r"\\(.)", r"\1", part) for part in parts)
+    names = [""]
+    for mark in re.findall(r"\\.|[^\\]|\\", written, re.DOTALL):
+        if mark == ".":
+            names.append("")
+        else:
+            names[-1] += mark[-1]
+    return tuple(names)
 
 
 def written_path(path: Sequence[str]) -> str:
@@ -141,7 +146,7 @@ class Layout:
 
     def to_spec(self) -> dict[str, Any]:
         """As a split carries it."""
-        flags = (self.document, self.canonical, self.keep_wrappers, self.keep_nulls)
+        flags = [self.document, self.canonical, self.keep_wrappers, self.keep_nulls]
         return {"columns": [[list(c.path), c.word] for c in self.columns], "flags": flags}
 
     @classmethod

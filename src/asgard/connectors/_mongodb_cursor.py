@@ -250,7 +250,9 @@ class Cursor:
         if high is None:
             return {self.path: None} if self.keyed or previous is None else {"$nor": [{}]}
         if previous is None:  # of whatever type: nothing that is there is left out
-            return {self.path: {"$not": {"$gt": high.bson()}}}
+            below = {self.path: {"$not": {"$gt": high.bson()}}}
+            # Some servers that speak this protocol hold NaN for the greatest number.
+            return {"$or": [below, {self.path: math.nan}]} if high.bracket == "number" else below
         if not self.keyed:
             return {self.path: {"$gt": previous.bson(), "$lte": high.bson()}}
         low = self._lowered(previous)
@@ -277,7 +279,7 @@ class Cursor:
         return {"stream": self.selection.stream.name, "column": self.path}
 
     def _extreme(self, direction: int) -> Value | None:
-        found = self.ask({self.path: {"$ne": None}}, direction)
+        found = self.ask({self.path: {"$nin": [None, math.nan]}}, direction)
         if found is None:
             return None
         value: Any = found

@@ -32,6 +32,7 @@ WRAPPERS = frozenset(
 """Names that mean a type in Extended JSON. A document that has such a field itself would read as another."""
 YEAR_10000 = 253_402_300_800_000
 MOST_DECIMAL_SCALE = 34
+MOST_DIGITS = 10**34 - 1
 
 _HEX = np.frombuffer(b"".join(b"%02x" % i for i in range(256)), np.uint8).reshape(256, 2)
 _NOTHING, _COMMA = (scalar_of(text, pa.string()) for text in ("", ","))
@@ -109,7 +110,9 @@ def plain_decimals(piece: Piece, starts: Ints) -> list[tuple[int, Ints, pa.Array
     scales = 6176 - ((high >> 49) & 0x3FFF)
     digits = high & ((1 << 49) - 1)
     plain = ((high >> 61) & 3 != 3) & (scales >= 0) & (scales <= MOST_DECIMAL_SCALE)
-    plain &= digits < 10**34 >> 64  # beyond that the digits may be too many to mean a number
+    most = np.uint64(MOST_DIGITS & 0xFFFFFFFFFFFFFFFF)  # beyond, the digits mean zero
+    top = MOST_DIGITS >> 64
+    plain &= (digits < top) | ((digits == top) & (low.view(np.uint64) <= most))
     found = []
     for scale in np.unique(scales[plain]).tolist():
         which = np.flatnonzero(plain & (scales == scale))

@@ -261,10 +261,8 @@ class MongoSource(Source):
 
     def check(self) -> None:
         """Signs in and looks for the database."""
-        if self._deployment.collections():
-            return
         known = self._deployment.database_names()
-        if known is not None and self.config.server.database not in known:
+        if not self._deployment.collections() and known and self.config.server.database not in known:
             raise QueryError(
                 f"{self.config.server.address} has no database {self.config.server.database!r}",
                 hint=near_names(self.config.server.database, known),
