@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asgard.app.api_connector import APIConnector
     from asgard.app.checker import DataQualityChecker
     from asgard.app.connector import BaseConnector, register_connector
     from asgard.app.data_block import APIConnection, CloudConnection, DatabaseConnection, DataSourceConfig
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         FileConnector,
         GCSConnector,
         GenericAPIConnector,
+        KafkaConnector,
         MongoDBConnector,
         MySQLConnector,
         PostgreSQLConnector,
@@ -56,6 +58,7 @@ _ERRORS = (
     "PositionLost QueryError Refused SchemaChanged Unreachable ValidationError"
 )
 _NAMES = {
+    "app.api_connector": "APIConnector",
     "app.checker": "DataQualityChecker",
     "app.connector": "BaseConnector register_connector",
     "app.data_block": "APIConnection CloudConnection DataSourceConfig DatabaseConnection",
@@ -63,6 +66,7 @@ _NAMES = {
     "app.loading": "connect load_csv load_data load_excel load_from_connector",
     "app.opened_project": "Project",
     "app.source_connector": "AzureBlobConnector FileConnector GCSConnector GenericAPIConnector "
+    "KafkaConnector "
     "MongoDBConnector MySQLConnector PostgreSQLConnector S3Connector SQLiteConnector SourceConnector get_connector_class",
     "core.errors": _ERRORS,
     "core.events": "Event",
@@ -70,6 +74,7 @@ _NAMES = {
 _HOMES = {name: f"asgard.{module}" for module, names in _NAMES.items() for name in names.split()}
 __all__ = [
     "APIConnection",
+    "APIConnector",
     "AsgardError",
     "AuthenticationError",
     "AzureBlobConnector",
@@ -88,8 +93,9 @@ __all__ = [
     "FileConnector",
     "GCSConnector",
     "GenericAPIConnector",
-    "MySQLConnector",
+    "KafkaConnector",
     "MongoDBConnector",
+    "MySQLConnector",
     "OutOfSpace",
     "PositionLost",
     "PostgreSQLConnector",
