@@ -237,7 +237,6 @@ KINDS = {
     "minio": Kind(
         _go("minio", "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"),
         lambda port, folder: ("server", "--address", f"{HOST}:{port}", "--quiet", str(folder / "data")),
-        "/minio/health/ready",
     ),
     "azurite": Kind(
         _azurite,

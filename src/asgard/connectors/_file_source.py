@@ -101,7 +101,8 @@ class FileSource(Source):
         table = self.file_set(name, wanted)
         wanted = _with_sheet(wanted, table)
         inside = without_path_columns(wanted, table.files)
-        schema = FORMATS[table.format].schema(table.files, inside, self.settings.cancel)
+        with self.place.reading(table.files):
+            schema = FORMATS[table.format].schema(table.files, inside, self.settings.cancel)
         refuse_unknown(inside.columns, schema.names, name)
         if not schema.names:
             raise DataError(
@@ -181,10 +182,11 @@ class FileSource(Source):
         own = own_columns(schema)
         wanted = Reading(self.settings.batch_bytes, self.settings.cancel, self.settings.reader_bytes)
         place = self.place
-        for written in spec["parts"]:
-            part = Part(FoundFile(**written["file"], place=place), tuple(written["groups"]))
-            for batch in FORMATS[spec["format"]].rows(part, options, own, wanted):
-                yield completed(batch, schema, part.file)
+        parts = [Part(FoundFile(**p["file"], place=place), tuple(p["groups"])) for p in spec["parts"]]
+        with place.reading([part.file for part in parts]):
+            for part in parts:
+                for batch in FORMATS[spec["format"]].rows(part, options, own, wanted):
+                    yield completed(batch, schema, part.file)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,9 @@ class Place(Protocol):
     def near(self, pattern: str) -> str:
         """What to say to somebody whose pattern matched nothing."""
 
+    def reading(self, files: Sequence[FoundFile]) -> AbstractContextManager[None]:
+        """Says which files are opened within it, one after the other: a place that is far away may hurry."""
+
     def content(self, file: FoundFile) -> AbstractContextManager[str | IO[bytes]]:
         """The bytes as they lie there, for Arrow, zip and workbooks: a path, or a stream that can seek."""
 
@@ -116,6 +119,10 @@ class LocalDisk:
     def near(self, pattern: str) -> str:
         """Where patterns begin."""
         return f"patterns are relative to {self.location}"
+
+    def reading(self, files: Sequence[FoundFile]) -> AbstractContextManager[None]:
+        """No hurry."""
+        return nullcontext()
 
     def content(self, file: FoundFile) -> AbstractContextManager[str | IO[bytes]]:
         """The path: who reads opens it."""

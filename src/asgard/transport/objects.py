@@ -25,6 +25,7 @@ from asgard.core.budget import MEBIBYTE
 from asgard.core.errors import AsgardError, QueryError, Refused, Unreachable
 from asgard.transport.files import COMPRESSIONS, FoundFile, changed, members
 from asgard.transport.object_errors import our_error
+from asgard.transport.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -55,6 +56,7 @@ class Bucket:
     secrets: Callable[[], Sequence[str]] = field(default=tuple, repr=False)
     failure: Callable[[], Exception | None] = field(default=lambda: None, repr=False)
     versions: Callable[[str], Iterator[dict[str, Any]]] | None = field(default=None, repr=False)
+    _hurries: list[ReadAhead] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def location(self) -> str:
@@ -130,9 +132,21 @@ class Bucket:
             next(iter(obstore.list(self.store, self.prefix or None, chunk_size=1)), None)
 
     @contextmanager
+    def reading(self, files: Sequence[FoundFile]) -> Iterator[None]:
+        """Small objects are fetched before they are opened, several at the same time."""
+        ahead = ReadAhead(self.part, files)
+        self._hurries.append(ahead)
+        try:
+            yield
+        finally:
+            self._hurries.remove(ahead)
+            ahead.close()
+
+    @contextmanager
     def content(self, file: FoundFile) -> Iterator[IO[bytes]]:
         """The object's bytes, as a stream that can seek."""
-        with ObjectReader(self, file) as reader:
+        fetched = next(filter(None, (ahead.take(file) for ahead in list(self._hurries))), None)
+        with ObjectReader(self, file, fetched) as reader:
             yield reader  # type: ignore[misc] # a RawIOBase that reads to the end, as they do
 
     def refuse_changed(self, file: FoundFile) -> None:
@@ -239,14 +253,14 @@ class Bucket:
 
 
 class ObjectReader(io.RawIOBase):
-    """An object as a stream. Used by one thread at a time."""
+    """An object as a stream; `fetched` is all of it, if it is here already. Used by one thread at a time."""
 
-    def __init__(self, bucket: Bucket, file: FoundFile) -> None:
+    def __init__(self, bucket: Bucket, file: FoundFile, fetched: memoryview | None = None) -> None:
         self._bucket = bucket
         self._file = file
         self._size = file.archive_bytes or file.size_bytes
         self._position = 0
-        self._window = memoryview(b"")
+        self._window = fetched if fetched is not None else memoryview(b"")
         self._window_start = 0
         self._window_bytes = FIRST_WINDOW_BYTES
         self._ahead: Future[memoryview] | None = None
