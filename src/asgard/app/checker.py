@@ -17,7 +17,7 @@ import pyarrow.types as t
 from asgard.app.frames import to_arrow
 from asgard.app.listening import LOGGER
 from asgard.app.mistakes import near
-from asgard.core.check import Check
+from asgard.core.check import Check, Verdict
 from asgard.core.clock import SystemClock
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.stream import Mode
@@ -147,14 +147,23 @@ class DataQualityChecker:
     def _asked(self, checks: list[Check]) -> dict[str, Answer]:
         """The answers by the checks' names. A question that does not fit its column is one that failed."""
         columns = dict.fromkeys(column for check in checks for column in check.columns)
-        context = AuditContext(Mode.REPLACE, None, SystemClock().now(), _no_other_table)
         try:
-            mount = _mount(self._table.select(list(columns)) if columns else self._table)
-            with DuckDBEngine(MEMORY_BYTES) as engine:
-                verdict = audit(engine, checks, mount, lambda: mount, context)
+            verdict = audited(self._table.select(list(columns)) if columns else self._table, checks)
         except AsgardError as error:
             return {check.name: (False, error.what) for check in checks}
         return {result.check.name: (result.passed, result.message) for result in verdict.results}
+
+
+def audited(table: pa.Table, checks: list[Check]) -> Verdict:
+    """The answers to checks about rows that are in memory.
+
+    Raises:
+        AsgardError: a question does not fit its column.
+    """
+    context = AuditContext(Mode.REPLACE, None, SystemClock().now(), _no_other_table)
+    mount = _mount(table)
+    with DuckDBEngine(MEMORY_BYTES) as engine:
+        return audit(engine, checks, mount, lambda: mount, context)
 
 
 def _mount(table: pa.Table) -> Mount:
