@@ -70,6 +70,7 @@ broker.session.timeout.ms=3000
 log.dirs={folder}/data
 num.partitions=2
 message.max.bytes=22000000
+log.retention.ms=-1
 log.retention.check.interval.ms=500
 log.segment.delete.delay.ms=100
 log.cleaner.backoff.ms=200

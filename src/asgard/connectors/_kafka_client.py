@@ -115,14 +115,14 @@ class Session:
     """Questions to a cluster. Used by one thread."""
 
     def __init__(self, access: Access, cancel: Cancel) -> None:
-        from confluent_kafka.admin import AdminClient
-
         self._access = access
         self._cancel = cancel
         self._told: list[Any] = []
         settings = {**access.settings, "error_cb": self._told.append}
         try:
-            self._admin = AdminClient(settings)
+            self._admin = driver().admin.AdminClient(settings)
+        except AsgardError:
+            raise
         except Exception as error:
             raise access.translated(error) from error
 
@@ -146,10 +146,8 @@ class Session:
 
     def topic_soon(self, name: str) -> Future[Any]:
         """The same without waiting: what the driver will answer, for `as_topic`."""
-        from confluent_kafka import TopicCollection
-
         found: Future[Any] = self._admin.describe_topics(
-            TopicCollection([name]), request_timeout=self._access.timeout_seconds
+            driver().TopicCollection([name]), request_timeout=self._access.timeout_seconds
         )[name]
         return found
 
@@ -160,19 +158,17 @@ class Session:
             wanted: partition to `earliest`, `latest` (behind the last committed transaction) or an instant
                 in milliseconds: then the first message since; behind the last where there is none.
         """
-        from confluent_kafka import IsolationLevel, TopicPartition
-        from confluent_kafka.admin import OffsetSpec
-
         if not wanted:
             return {}
-        ends = {EARLIEST: OffsetSpec.earliest(), LATEST: OffsetSpec.latest()}
-        asked = {
-            TopicPartition(topic, partition): ends.get(what) or OffsetSpec.for_timestamp(what)
-            for partition, what in wanted.items()
-        }
+        kafka = driver()
+        spec = kafka.admin.OffsetSpec
+        asked = {}
+        for partition, what in wanted.items():
+            named = {EARLIEST: spec.earliest, LATEST: spec.latest}.get(str(what))
+            asked[kafka.TopicPartition(topic, partition)] = named() if named else spec.for_timestamp(what)
         answers = self._admin.list_offsets(
             asked,
-            isolation_level=IsolationLevel.READ_COMMITTED,
+            isolation_level=kafka.IsolationLevel.READ_COMMITTED,
             request_timeout=self._access.timeout_seconds,
         )
         found = {at.partition: self.answer(soon, topic=topic).offset for at, soon in answers.items()}
@@ -223,6 +219,22 @@ def as_topic(name: str, about: Any) -> Topic:
     return Topic(name, topic_id, tuple(sorted(part.id for part in about.partitions)))
 
 
+def driver() -> Any:
+    """confluent_kafka.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import confluent_kafka
+        import confluent_kafka.admin
+    except ImportError as error:
+        raise ConfigError(
+            f"the driver of Kafka is not there: {error}", hint="pip install 'asgard-platform[kafka]'"
+        ) from error
+    return confluent_kafka
+
+
 def consumer(access: Access, settings: Mapping[str, Any], told: Callable[[Any], None]) -> Any:
     """A consumer that belongs to no group's assignment and keeps no offsets of its own.
 
@@ -230,8 +242,6 @@ def consumer(access: Access, settings: Mapping[str, Any], told: Callable[[Any], 
         settings: of librdkafka, besides those of the access.
         told: called with errors that concern no single message.
     """
-    from confluent_kafka import Consumer
-
     own = {
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
@@ -243,7 +253,9 @@ def consumer(access: Access, settings: Mapping[str, Any], told: Callable[[Any], 
         "error_cb": told,
     }
     try:
-        return Consumer({**access.settings, **own, **settings})
+        return driver().Consumer({**access.settings, **own, **settings})
+    except AsgardError:
+        raise
     except Exception as error:
         raise access.translated(error) from error
 
@@ -255,13 +267,11 @@ def places(topic: str, offsets: Mapping[int, int], epochs: Mapping[int, int] | N
         epochs: the leader's term in which the message before the offset was written, where known: a broker
             that lost messages since then is found out by it.
     """
-    from confluent_kafka import TopicPartition
-
-    terms = epochs or {}
+    terms, place = epochs or {}, driver().TopicPartition
     return [
-        TopicPartition(topic, partition, offset, leader_epoch=terms.get(partition, -1))
-        if terms.get(partition, -1) >= 0
-        else TopicPartition(topic, partition, offset)
+        place(topic, partition, offset, leader_epoch=terms[partition])
+        if partition in terms
+        else place(topic, partition, offset)
         for partition, offset in sorted(offsets.items())
     ]
 

@@ -88,7 +88,7 @@ class ProtobufDecoder:
             message.ParseFromString(body[start:])
         except DecodeError as error:
             raise NoSchema("it is not what its schema says") from error
-        if len(UnknownFieldSet(message)):  # type: ignore[no-untyped-call]
+        if len(UnknownFieldSet(message)):
             raise NoSchema("it has fields that its schema does not have")
         return message
 
@@ -251,8 +251,8 @@ def _compiled(schema: Schema) -> Any:
         files = FileDescriptorSet.FromString(out.read_bytes())
     pool = DescriptorPool()
     for file in files.file:
-        pool.Add(file)  # type: ignore[no-untyped-call]
-    return pool.FindFileByName(_MAIN)  # type: ignore[no-untyped-call]
+        pool.Add(file)
+    return pool.FindFileByName(_MAIN)
 
 
 def _write_references(folder: Path, references: Mapping[str, Schema]) -> None:

@@ -176,7 +176,7 @@ class _Road:
         """The batch that opens a window; None at the end."""
         while not self._ending:
             self._setting.cancel.check()
-            if (batch := self._polled(reader, POLL_SECONDS)) is not None:
+            if (batch := self._polled(reader, min(POLL_SECONDS, self._window.seconds))) is not None:
                 return batch
         return None
 
