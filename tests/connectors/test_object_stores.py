@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
+import deltalake
 import obstore
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ import urllib3
 
 from asgard.connectors.gcs import GCSSource
 from asgard.connectors.s3 import S3Config, S3Source
+from asgard.core.cancel import Cancel
 from asgard.core.errors import AuthenticationError, DataError, QueryError, Refused
 from asgard.core.stream import Selection
 from asgard.testing.connectors import run_case
@@ -137,3 +139,10 @@ def test_conditional_puts(config: dict[str, Any]) -> None:
     with pytest.raises(obstore.exceptions.PreconditionError):
         obstore.put(store, "log/1.json", b"d", mode=version)  # type: ignore[arg-type]
     assert bytes(obstore.get(store, "log/1.json").bytes()) == b"c"
+
+
+def test_other_libraries_open_the_same_bucket(config: dict[str, Any]) -> None:
+    told = S3Config.model_validate(config).storage_options(Cancel())
+    place = f"s3://{config['bucket']}/lake/t"
+    deltalake.write_deltalake(place, pa.table({"x": [1, 2]}), storage_options=told)
+    assert deltalake.DeltaTable(place, storage_options=told).to_pyarrow_table().to_pydict() == {"x": [1, 2]}
