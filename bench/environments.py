@@ -28,6 +28,7 @@ REQUIREMENTS = {
         "connectorx==0.4.6",
     ),
     # From 1.1.22 on the wheel fetches its program when it is first called.
+    "httpx": ("httpx==0.28.1", "orjson==3.11.4", "pyarrow==26.0.1"),
     "ingestr": ("ingestr==1.1.21",),
     "pointblank": ("pointblank==1.1.1", "ibis-framework[duckdb]==12.0.0", "duckdb==1.5.5", "polars==2.1.0"),
     # The wheel `sling` fetches its program when it is first called; this one holds it.
