@@ -351,6 +351,27 @@ def test_a_query_is_a_command(shop: Shop) -> None:
     assert shop.load("q", {"flatten": 1}, query=counted).rows == [{"n": 3, "_rescued": None}]
 
 
+def test_a_limit_is_the_servers(shop: Shop, small_splits: int) -> None:
+    shop.put("t", [{"_id": n} for n in range(100)])
+    query = '{"find": "t", "sort": {"_id": -1}, "limit": 50}'
+    for how in ({}, {"query": query}):
+        limited = shop.load("t", limit_rows=7, parallel=4, **how)
+        assert (len(limited.rows), limited.splits) == (7, 1)
+    assert len(shop.load("t", {"pipeline": [{"$match": {}}]}, limit_rows=7).rows) == 7
+
+
+def test_values_of_the_driver_are_taken_too(shop: Shop) -> None:
+    shop.put("t", [{"_id": n, "o": OID, "when": datetime(2026, 1, n)} for n in range(1, 5)])
+    options = {"filter": {"o": OID, "when": {"$gt": datetime(2026, 1, 2, tzinfo=UTC)}}}
+    assert sorted(row["_id"] for row in shop.load("t", options).rows) == [3, 4]
+
+
+def test_a_query_stands_alone(shop: Shop) -> None:
+    shop.put("t", [{"_id": 1}])
+    with pytest.raises(ConfigError, match="a query says itself"):
+        shop.load("q", {"filter": {"_id": 1}}, query='{"find": "t"}')
+
+
 @pytest.mark.parametrize(
     "query",
     ["{", "[]", "{}", '{"find": "t", "aggregate": "t"}', '{"find": "t", "update": 1}', '{"drop": "t"}'],

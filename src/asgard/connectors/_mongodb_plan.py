@@ -13,7 +13,7 @@ from asgard.connectors._mongodb_asking import Question
 from asgard.connectors._mongodb_columns import ID, Layout
 from asgard.connectors._mongodb_cursor import Cursor, Mark
 from asgard.connectors._mongodb_splits import boundaries, ranges, sampling, wanted_splits
-from asgard.core.errors import ConfigError, QueryError
+from asgard.core.errors import ConfigError, QueryError, Refused
 from asgard.core.position import Position, Token
 from asgard.core.source import Plan
 from asgard.core.stream import Mode, Selection, Split
@@ -78,6 +78,9 @@ class Planner:
             f"{selection.stream.name}: MongoDB is read without a snapshot; what changes meanwhile comes "
             "as it was or as it is"
         )
+        if selection.limit_rows is not None:
+            self._add_splits(wish, question.first(max(selection.limit_rows, 1)), [{}])
+            return
         if selection.cursor is None:
             self._add_splits(wish, question, ranges(self._begins(wish)))
             return
@@ -172,5 +175,5 @@ def statistics_of(deployment: Deployment, collection: str) -> Mapping[str, Any]:
     """Count, size and average size as the server tells them; nothing where it does not."""
     try:
         return deployment.command({"collStats": collection})
-    except ConfigError:
+    except (ConfigError, Refused):
         return {}

@@ -36,7 +36,7 @@ from asgard.connectors._mongodb_columns import (
 )
 from asgard.connectors._mongodb_plan import Planner, Wish, statistics_of
 from asgard.core.config import Config, LocalPath
-from asgard.core.errors import AsgardError, QueryError
+from asgard.core.errors import AsgardError, ConfigError, QueryError
 from asgard.core.position import Position, Token
 from asgard.core.secret import Secret, reveal
 from asgard.core.source import Example, Feature, Plan, Source
@@ -360,6 +360,12 @@ class MongoSource(Source):
 
     def _question(self, name: str, options: MongoStreamOptions, query: str | None) -> Question:
         if query is not None:
+            if options.filter or options.pipeline or options.exclude_columns:
+                raise ConfigError(
+                    "a query says itself what is read: filter, pipeline and exclude_columns have no place "
+                    "beside it",
+                    hint="put them into the query",
+                )
             return question_of_query(query)
         return question_of(name, options.filter, options.pipeline, options.exclude_columns)
 

@@ -158,7 +158,8 @@ class Deployment:
 
     def collection_id(self, name: str) -> str | None:
         """What tells a collection from another of the same name; None where the server does not tell."""
-        with translated(self._server):
+        found: list[Mapping[str, Any]] = []
+        with suppress(Refused), translated(self._server):
             found = list(self._database.list_collections(filter={"name": name}))
         uuid = found[0].get("info", {}).get("uuid") if found else None
         return None if uuid is None else bytes(uuid).hex()
@@ -242,7 +243,7 @@ def from_extended_json(value: Any) -> Any:
     tools = driver().json_util
     options = tools.JSONOptions(tz_aware=False, datetime_conversion=4)  # datetime where it can be one
     try:
-        return tools.loads(json.dumps(value), json_options=options)
+        return tools.loads(tools.dumps(value), json_options=options)
     except (ValueError, TypeError, driver().bson.errors.BSONError) as error:
         raise ConfigError(
             f"this is no Extended JSON: {error}",
