@@ -149,9 +149,9 @@ class Catalog:
         checked: set[tuple[str, str]] = set()
         if self._connection.is_mariadb:
             for table, clause in self._rows(_JSON_CHECKS, name):
-                checked.add(
-                    (table, clause.removeprefix("json_valid(`").removesuffix("`)").replace("``", "`"))
-                )
+                # Which quotes the server writes is its SQL mode's business.
+                if found := re.fullmatch(r"json_valid\(([`\"])(.*)\1\)", clause):
+                    checked.add((table, found[2].replace(found[1] * 2, found[1])))
         return [_relation(row, columns[row[0]], keys[row[0]], checked) for row in tables if columns[row[0]]]
 
     def _rows(self, sql: str, name: str | None) -> list[tuple[Any, ...]]:

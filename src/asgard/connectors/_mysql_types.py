@@ -222,7 +222,7 @@ def _wanted(attribute: Attribute, word: str) -> Column:
         label = "json" if is_json else "" if base in BINARY else base
         expression = {
             "bit": f"LPAD(BIN({name} + 0), {attribute.digits[0] or 1}, '0')",
-            "float": f"CAST({name} * 1e0 AS CHAR)",
+            "float": f"{name} * 1e0",
         }.get(base, f"ST_AsText({name})" if base in GEOMETRY else name)
         return _column(attribute, pa.string(), "text", expression, label)
     if t.is_binary(field.type) and base in TEXTUAL:
