@@ -116,6 +116,15 @@ class Follower:
         lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [one for one in map(json.loads, lines) if one["event"] == kind]
 
+    def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
+        """Waits until something is so, as long as the process lives."""
+        end = time.monotonic() + seconds
+        while not true():
+            told = self.log.read_text()[-3000:]
+            assert self.process.poll() is None, f"it ended with {self.process.returncode}: {told}"
+            assert time.monotonic() < end, f"not within {seconds} s: {told}"
+            time.sleep(0.1)
+
     def kill(self) -> None:
         """SIGKILL."""
         self.process.kill()
@@ -125,14 +134,6 @@ class Follower:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
-
-
-def eventually(true: Callable[[], bool], seconds: float = 60) -> None:
-    """Waits until something is so."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.1)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.flow.following import Follower, Lake, eventually, producing, truth
+from tests.flow.following import Follower, Lake, producing, truth
 from tests.servers.kafka import Broker, kafka_broker
 
 
@@ -29,7 +29,7 @@ def test_sigterm_commits_what_was_read_and_ends_well(kafka: Broker, tmp_path: Pa
     kafka.send(topic, *(f'{{"id": {number}}}' for number in range(100)))
     lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"window": {"seconds": 3600, "rows": 90}})
     follower = Follower(lake)
-    eventually(lambda: lake.rows() >= 90)
+    follower.until(lambda: lake.rows() >= 90)
     kafka.send(topic, '{"id": 100}', partition=1)
     time.sleep(1.5)  # read, and in a window that is open for an hour yet
     assert follower.stop() == 0
@@ -46,7 +46,7 @@ def test_a_second_signal_ends_at_once_and_keeps_what_was_committed(kafka: Broker
     kafka.send(topic, "1")
     lake = Lake(tmp_path / "lake", "127.0.0.1:1", topic)
     follower = Follower(lake)
-    eventually(lambda: bool(follower.events("retried")))  # waits for a broker that never comes
+    follower.until(lambda: bool(follower.events("retried")))  # waits for a broker that never comes
     assert follower.stop() == 0
     assert follower.events("retried")[0]["error"]["type"] == "Unreachable"
 
@@ -57,9 +57,9 @@ def test_what_nobody_can_decode_is_set_aside_with_its_bytes(kafka: Broker, tmp_p
     checks = [{"not_null": "id", "on_fail": "quarantine"}]
     lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"columns": {"id": "int64"}, "checks": checks})
     follower = Follower(lake)
-    eventually(lambda: lake.rows() == 1)
+    follower.until(lambda: lake.rows() == 1)
     kafka.send(topic, b"{", '{"id": 5}')
-    eventually(lambda: lake.rows() == 2)
+    follower.until(lambda: lake.rows() == 2)
     assert follower.stop() == 0
     assert [row["id"] for row in lake.query("SELECT id FROM events ORDER BY id")] == [3, 5]
     aside = lake.aside()
@@ -80,7 +80,7 @@ def test_lag_is_told_when_it_is_known(kafka: Broker, tmp_path: Path) -> None:
     kafka.send(topic, *("1" * 500 for _ in range(5000)))
     lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"window": {"rows": 1000}})
     follower = Follower(lake)
-    eventually(lambda: lake.rows() == 5000)
+    follower.until(lambda: lake.rows() == 5000)
     assert follower.stop() == 0
     lags = [event["rows"] for event in follower.events("lag")]
     assert lags
@@ -97,7 +97,7 @@ def test_small_files_are_put_together_while_the_log_is_followed(kafka: Broker, t
         producer.produce(topic, f'{{"id": {number}}}')
         assert producer.flush(30) == 0
         if number % 2:
-            eventually(lambda: lake.rows() > number)  # noqa: B023 - it is asked here
+            follower.until(lambda: lake.rows() > number)  # noqa: B023 - it is asked here
     assert follower.stop() == 0
     mount = lake.mount()
     assert mount is not None
@@ -138,7 +138,7 @@ def _attack(broker: Broker, folder: Path, seconds: float, events_per_second: int
     dice = random.Random(11)
     with producing(broker, topic, events_per_second, journal) as produce:
         produce()
-        eventually(lambda: lake.rows() > 0)
+        follower.until(lambda: lake.rows() > 0)
         end = time.monotonic() + seconds
         turn = 0
         while time.monotonic() < end:
@@ -157,7 +157,7 @@ def _attack(broker: Broker, folder: Path, seconds: float, events_per_second: int
     assert turn >= 3
     _end_transaction(broker, topic)
     content, ids = truth(broker, topic)
-    eventually(lambda: lake.rows() >= len(ids), 120)
+    follower.until(lambda: lake.rows() >= len(ids), 120)
     assert follower.stop() == 0
     assert lake.content() == content
     missing = set(journal.read_text().split()) - ids

@@ -125,10 +125,9 @@ class KafkaReader(Reader):
                     return None
                 room = (max_bytes - size_bytes) // MESSAGE_OVERHEAD_BYTES + 1
                 polled = self._consumed(min(MOST_TURN_MESSAGES, room), seconds)
-            for message in polled:
-                if self._accepted(message):
-                    messages.append(message)
-                    size_bytes += len(message) + MESSAGE_OVERHEAD_BYTES
+            good = self._accepted(polled)
+            messages += good
+            size_bytes += sum(map(len, good)) + MESSAGE_OVERHEAD_BYTES * len(good)
             self._check_line(heard=bool(polled))
             if not self._left or (time.monotonic() >= end and (messages or self._log.stop is None)):
                 break
@@ -142,26 +141,27 @@ class KafkaReader(Reader):
             raise self._access.translated(error, stream=self._log.start.topic) from error
         return found
 
-    def _accepted(self, message: Any) -> bool:
-        """Whether it is a message to be shown; moves the standing on."""
-        number = message.partition()
-        if (error := message.error()) is not None:
-            self._take_error(error, number, message.offset())
-            return False
-        if number not in self._left:
-            return False
-        offset = message.offset()
+    def _accepted(self, polled: list[Any]) -> list[Any]:
+        """The messages that are to be shown; moves the standing behind them."""
+        good = [message for message in polled if message.error() is None]
+        good_count = len(good)
+        last = {message.partition(): message for message in good}
         stop = self._log.stop
-        if stop is not None and offset >= stop[number]:
-            self._finish(number)
-            return False
-        self._standing.offsets[number] = offset + 1
-        if (term := message.leader_epoch()) is not None:
-            self._standing.terms[number] = term
-        self._at_end.discard(number)
-        if stop is not None and offset + 1 >= stop[number]:
-            self._finish(number)
-        return True
+        if stop is not None and any(one.offset() >= stop.get(number, 0) for number, one in last.items()):
+            good = [one for one in good if one.offset() < stop.get(one.partition(), 0)]
+        for number, message in last.items():
+            if number not in self._left:
+                continue
+            self._standing.offsets[number] = message.offset() + 1
+            if (term := message.leader_epoch()) is not None:
+                self._standing.terms[number] = term
+            self._at_end.discard(number)
+            if stop is not None and message.offset() + 1 >= stop[number]:
+                self._finish(number)
+        for message in polled if len(polled) > good_count else ():
+            if (error := message.error()) is not None:
+                self._take_error(error, message.partition(), message.offset())
+        return good
 
     def _finish(self, number: int) -> None:
         """The partition is read to its stop, also where the last offsets before it hold nothing to show."""
@@ -173,8 +173,8 @@ class KafkaReader(Reader):
     def _take_error(self, error: Any, number: int, offset: int) -> None:
         name = error.name()
         if name == "_PARTITION_EOF":
-            if number in self._left:
-                self._standing.offsets[number] = max(offset, self._standing.offsets[number])
+            if number in self._left and offset >= self._standing.offsets[number]:
+                self._standing.offsets[number] = offset
                 self._at_end.add(number)
                 if self._log.stop is not None and offset >= self._log.stop[number]:
                     self._finish(number)

@@ -136,7 +136,10 @@ class JsonColumnsDecoder:
                 objects.append({})
                 # a list or a number has no fields: all of it is rescued, JSON's own null too
                 rests.append({} if payload is None or row in failures else _Whole(found))
-        columns = [self._column(column, objects, rests) for column in self._own]
+        try:
+            columns = list(typed_records(objects, pa.schema(self._own), "value").columns)
+        except DataError:
+            columns = [self._column(column, objects, rests) for column in self._own]
         texts = [_rescued(rest) for rest in rests]
         return Decoded([*columns, pa.array(texts, pa.string())], failures)
 
