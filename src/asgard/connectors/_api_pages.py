@@ -27,7 +27,7 @@ from asgard.connectors._api_paging import (
     told_total,
     value_at,
 )
-from asgard.core.errors import DataError, PositionLost
+from asgard.core.errors import DataError, PositionLost, QueryError
 from asgard.transport import json_text
 from asgard.transport.http import Answer, HttpClient, Request
 
@@ -245,10 +245,12 @@ class Reading:
 
     def _document(self, answer: Answer, form: Form) -> Any:
         try:
-            return document_of(answer.content, replace(form, name=answer.url))
+            return document_of(answer.content, form)
+        except QueryError as error:
+            raise error.at(url=answer.url) from error
         except DataError as error:
             if form.format != "json":
-                raise
+                raise error.at(url=answer.url) from error
             kind = answer.headers.get("content-type", "no content type").partition(";")[0]
             raise DataError(
                 f"the answer is no JSON ({kind}): {self.client.excerpt(answer.content)}",

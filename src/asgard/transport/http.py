@@ -16,7 +16,7 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -116,16 +116,20 @@ class Answer:
 
     Attributes:
         headers: names in lower case.
-        url: of the answer, without secrets; for people.
         next_link: the Link header's `next`; None when there is none.
     """
 
     status: int
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
-    url: str
-    next_link: str | None = None
-    asked_url: str = field(default="", repr=False)
+    next_link: str | None
+    asked_url: str = field(repr=False)
+    shown: Callable[[str], str] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Of the answer, without secrets; for people."""
+        return self.shown(self.asked_url)
 
     def at(self, link: str) -> str:
         """The absolute URL of a link in the answer; as it is, with whatever secret is in it."""
@@ -152,6 +156,8 @@ class HttpClient:
         self._base = _checked_base(settings.base_url)
         self._origin = origin_of(self._base)
         self._host = self._origin[1]
+        self._place = urlsplit(self._base)._replace(path="", query="", fragment="").geturl()
+        self._last_absolute = ("", "")
         account = hashlib.sha256(repr((settings.headers, settings.params, settings.basic)).encode()).digest()
         self._budget = shared_budget((self._origin, account), settings.rate_limit, settings.rate_seconds)
         self._checked_hosts: set[str] = set()
@@ -225,6 +231,8 @@ class HttpClient:
         Raises:
             ConfigError: it is of another host.
         """
+        if url and url == self._last_absolute[0]:
+            return self._last_absolute[1]  # of most lists only parameters change
         joined = url if re.match(r"https?://", url, re.IGNORECASE) else _joined(self._base, url)
         try:
             parts, base = urlsplit(joined), urlsplit(self._base)
@@ -239,6 +247,7 @@ class HttpClient:
                 f"{self.shown(joined)} is of another host than {self._host}",
                 hint="credentials are only sent to base_url: set it to that host if that is meant",
             )
+        self._last_absolute = (url, joined)
         return joined
 
     def shown(self, url: str) -> str:
@@ -280,7 +289,7 @@ class HttpClient:
     def _once(self, request: Request, url: str, header: str) -> Answer:
         params: Mapping[str, Any] = {**self._settings.params, **request.params}
         method, (kind, body) = request.method, _encoded(request)
-        headers = {**self._headers, **({"Content-Type": kind} if kind else {})}
+        headers = {**({"Content-Type": kind} if kind else {}), **self._headers}
         if header:
             headers["Authorization"] = header
         for _ in range(MOST_REDIRECTS + 1):
@@ -298,7 +307,7 @@ class HttpClient:
             if not location:
                 told = {name.lower(): value for name, value in response.headers.items()}
                 link = _NEXT.search(told.get("link", ""))
-                return Answer(response.status, told, content, self.shown(target), link and link[1], target)
+                return Answer(response.status, told, content, link and link[1], target, self.shown)
             url = self.absolute(urljoin(target, str(location)))
             params = {}  # the new place has its own
             if response.status == 303:
@@ -307,10 +316,10 @@ class HttpClient:
 
     def _asked(self, target: str) -> str:
         """The URL as the pool takes it: without the host, where it has one of its own."""
-        if self._pool is self._manager:
+        if self._pool is self._manager or not target.startswith(self._place):
             return target
-        parts = urlsplit(target)
-        return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        rest = target[len(self._place) :].partition("#")[0]
+        return rest if rest.startswith("/") else f"/{rest}"
 
     def _refuse_metadata(self, host: str) -> None:
         if self._settings.allow_metadata_addresses or host in self._checked_hosts:
