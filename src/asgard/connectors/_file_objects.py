@@ -43,6 +43,7 @@ class ObjectsSource(FileSource):
     """Files below a prefix of a bucket."""
 
     Config = ObjectsConfig
+    far = True
     features = FileSource.features | Feature.QUERY
 
     @cached_property
@@ -76,7 +77,9 @@ class ObjectsSource(FileSource):
         """As FileSource; a query is one split, and is read anew each time."""
         plan = super().plan([s for s in selections if s.query is None], since, until, parallel)
         splits = [_query_split(s, self.options_of({})) for s in selections if s.query is not None]
-        return Plan([*plan.splits, *splits], plan.tokens, plan.resumable, plan.resumed, plan.warnings)
+        return Plan(
+            [*plan.splits, *splits], plan.tokens, plan.resumable, plan.resumed, plan.warnings, plan.streams
+        )
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
         """As FileSource; the rows of a query as DuckDB finds them."""
@@ -127,12 +130,12 @@ class ObjectsSource(FileSource):
                 f"CREATE TEMP VIEW {TABLE} AS SELECT * FROM read_parquet([{urls}], union_by_name = true)"
             )
             return
-        stream = super().describe(name, options)
-        room.register("given", stream.schema.empty_table())
-        room.execute(f"CREATE TEMP TABLE {TABLE} AS SELECT * FROM given")
-        if not rows:
-            return
-        with super().plan([Selection(stream, options=options)], {}) as plan:
+        selection = Selection(super().describe(name, options), options=options)
+        with super().plan([selection], {}) as plan:
+            room.register("given", plan.stream_of(selection).schema.empty_table())
+            room.execute(f"CREATE TEMP TABLE {TABLE} AS SELECT * FROM given")
+            if not rows:
+                return
             for batch in chain.from_iterable(map(super().read, plan.splits)):
                 room.register("given", pa.Table.from_batches([batch]))
                 room.execute(f"INSERT INTO {TABLE} SELECT * FROM given")

@@ -190,13 +190,13 @@ def split_id(parts: Sequence[Part]) -> str:
 # ---- which of them are loaded
 
 
-def written_token(states: Mapping[str, str]) -> Token:
-    """The position of a table whose files are loaded in these states."""
-    plain = json.dumps({"format": FORMAT, "files": dict(states)}, sort_keys=True)
+def written_token(states: Mapping[str, str], more: Mapping[str, str] | None = None) -> Token:
+    """The position of a table whose files are loaded in these states; `more` is kept beside them."""
+    plain = json.dumps({"format": FORMAT, "files": dict(states), **(more or {})}, sort_keys=True)
     if len(plain) <= LONGEST_PLAIN_TOKEN:
         return plain
     packed = base64.b85encode(zlib.compress(json.dumps(dict(states), sort_keys=True).encode(), 9)).decode()
-    return json.dumps({"format": FORMAT, "packed": packed})
+    return json.dumps({"format": FORMAT, "packed": packed, **(more or {})})
 
 
 def read_token(token: Token, stream: str) -> dict[str, str]:

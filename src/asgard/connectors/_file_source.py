@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -32,6 +32,7 @@ from asgard.connectors._file_sets import (
     whole_parts,
     written_token,
 )
+from asgard.connectors._file_types import joined, proved_types, remembered
 from asgard.core.errors import ConfigError, DataError, PositionLost, Refused
 from asgard.core.position import DONE, Position, Token
 from asgard.core.source import Feature, Plan, Source
@@ -43,12 +44,14 @@ from asgard.transport.files import FoundFile, Place, total_bytes
 class FileSource(Source):
     """Files in one place; a connector says which."""
 
+    far: ClassVar[bool] = False
+    """Opening a file takes a round trip, and reading all of them to see what is new is too much."""
     StreamOptions = FilesStreamOptions
     features = Feature.SPLITS | Feature.CURSOR | Feature.RESUME
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._proved: dict[str, FileSet] = {}
+        self._found: dict[str, FileSet] = {}
 
     @property
     @abstractmethod
@@ -91,6 +94,7 @@ class FileSource(Source):
 
     def describe(self, name: str, options: Any = None, query: str | None = None) -> Stream:
         """One table with types that every value of all its files has proved; reads text files to their end.
+        Of files that are far away the first rows alone are read: a plan proves the types of what it loads.
 
         Raises:
             DataError: a file is damaged, or has rows of another length than its header; with file and line.
@@ -100,19 +104,28 @@ class FileSource(Source):
             raise ConfigError("files take no query", hint="load the table, and query it with asgard query")
         table = self.file_set(name, wanted)
         wanted = _with_sheet(wanted, table)
-        inside = without_path_columns(wanted, table.files)
-        with self.place.reading(table.files):
-            schema = FORMATS[table.format].schema(table.files, inside, self.settings.cancel)
-        refuse_unknown(inside.columns, schema.names, name)
+        if self.far:
+            inside = without_path_columns(wanted, table.files)
+            schema = FORMATS[table.format].sketch(table.files, inside, self.settings.cancel)
+        else:
+            schema = self._proof(table, wanted, table.files)
+        stream = self._stream(table, with_path_columns(schema, table, wanted))
+        self._found[stream.id] = table
+        return stream
+
+    def _proof(self, table: FileSet, options: FilesStreamOptions, files: Sequence[FoundFile]) -> pa.Schema:
+        """The files' own columns, with the types that all values of some of the files prove."""
+        inside = without_path_columns(options, table.files)
+        with self.place.reading(files):
+            schema = FORMATS[table.format].schema(files, inside, self.settings.cancel)
+        refuse_unknown(inside.columns, schema.names, table.name)
         if not schema.names:
             raise DataError(
-                f"{', '.join(file.name for file in table.files[:3])}: nothing is in it, not even a header",
+                f"{', '.join(file.name for file in files[:3])}: nothing is in it, not even a header",
                 hint="look at the file, or at header and skip_rows",
-                where={"stream": name},
+                where={"stream": table.name},
             )
-        stream = self._stream(table, with_path_columns(schema, table, wanted))
-        self._proved[stream.id] = table
-        return stream
+        return schema
 
     def _stream(self, table: FileSet, schema: pa.Schema) -> Stream:
         full = f"{table.namespace}.{table.name}" if table.namespace else table.name
@@ -132,30 +145,29 @@ class FileSource(Source):
         splits: list[Split] = []
         tokens: dict[str, Token] = {}
         warnings: list[str] = []
+        streams: dict[str, Stream] = {}
         resumed: set[str] = set()
         for selection in selections:
             planned = self._planned(selection, since.get(selection.stream.id))
             splits += planned.splits
-            warnings += _mixed_columns(selection.stream)
+            warnings += _mixed_columns(planned.stream)
+            streams[selection.stream.id] = planned.stream
             if planned.token is not None:
                 tokens[selection.stream.id] = planned.token
             if planned.resumed:
                 resumed.add(selection.stream.id)
-        return Plan(splits, tokens, frozenset(tokens), frozenset(resumed), warnings)
+        return Plan(splits, tokens, frozenset(tokens), frozenset(resumed), warnings, streams)
 
     def _planned(self, selection: Selection, position: Position | None) -> _Planned:
         stream = selection.stream
         options: FilesStreamOptions = selection.options or self.options_of({})
-        # The files whose types were proved: one that came since waits for the next run.
-        table = self._proved.get(stream.id) or self.file_set(stream.full_name, options)
-        options = without_path_columns(_with_sheet(options, table), table.files)
-
-        def splits(groups: Sequence[Sequence[Part]]) -> list[Split]:
-            return [_split(stream, table.format, options, parts) for parts in groups]
-
+        # The files that were described: one that came since waits for the next run.
+        table = self._found.get(stream.id) or self.file_set(stream.full_name, options)
+        options = _with_sheet(options, table)
         if selection.cursor is None:
+            schema = self._proof(table, options, table.files) if self.far else None
             parts = row_group_parts if table.format == "parquet" else whole_parts
-            return _Planned(splits(parts(table.files)))
+            return _planned(stream, table, options, schema, parts(table.files))
         if selection.cursor != FILE_COLUMN:
             raise ConfigError(
                 f"files cannot be read from a value of {selection.cursor} on: every file has to be opened",
@@ -166,13 +178,35 @@ class FileSource(Source):
         loaded = {} if position.token is None else read_token(position.token, stream.name)
         if position.pending is not None:
             files = _half_read(table.files, read_token(position.pending, stream.name), loaded, stream.name)
-            left = [s for s in splits(whole_parts(files)) if position.splits.get(s.id) != DONE]
-            return _Planned(left, position.pending, resumed=True)
+            schema = self._schema(table, options, files, position.pending)
+            whole = _planned(stream, table, options, schema, whole_parts(files))
+            left = [split for split in whole.splits if position.splits.get(split.id) != DONE]
+            return replace(whole, splits=left, token=position.pending, resumed=True)
         keyed = bool(selection.primary_key)
         reload = options.changed_files == "reload" or (keyed and options.changed_files is None)
         files = to_load(table.files, loaded, stream.name, reload=reload)
-        token = written_token({**loaded, **{file.name: file.state for file in files}})
-        return _Planned(splits(whole_parts(files)), token)
+        schema = self._schema(table, options, files, position.token)
+        states = {**loaded, **{file.name: file.state for file in files}}
+        token = written_token(states, remembered(schema, options) if schema else {})
+        return replace(_planned(stream, table, options, schema, whole_parts(files)), token=token)
+
+    def _schema(
+        self, table: FileSet, options: FilesStreamOptions, files: Sequence[FoundFile], token: Token | None
+    ) -> pa.Schema | None:
+        """The types of far files as all values prove them, those of loaded files by what the token remembers
+        of them: they are read again only where a new file proves other types. None for near files, which
+        `describe` looked at."""
+        if not self.far:
+            return None
+        known = None if token is None else proved_types(token, options)
+        if known is None:
+            return self._proof(table, options, table.files)
+        if not files:
+            return known
+        fresh = self._proof(table, options, files)
+        return joined(known, fresh, plain_text=table.format in ("csv", "tsv")) or self._proof(
+            table, options, table.files
+        )
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
         """The rows of the split's files, one after the other."""
@@ -193,9 +227,24 @@ class FileSource(Source):
 class _Planned:
     """What one selection comes to."""
 
+    stream: Stream
     splits: list[Split]
     token: Token | None = None
     resumed: bool = False
+
+
+def _planned(
+    stream: Stream,
+    table: FileSet,
+    options: FilesStreamOptions,
+    schema: pa.Schema | None,
+    groups: Sequence[Sequence[Part]],
+) -> _Planned:
+    """Splits of the groups; `schema` has the files' own columns, None leaves the stream as it is."""
+    if schema is not None:
+        stream = replace(stream, schema=with_path_columns(schema, table, options))
+    inside = without_path_columns(options, table.files)
+    return _Planned(stream, [_split(stream, table.format, inside, parts) for parts in groups])
 
 
 def _with_sheet(options: FilesStreamOptions, table: FileSet) -> FilesStreamOptions:
