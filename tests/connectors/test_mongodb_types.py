@@ -296,6 +296,17 @@ def test_texts_that_are_no_utf8_are_refused(text: bytes) -> None:
             read([document])
 
 
+@pytest.mark.parametrize("count", [1, 100])
+def test_the_document_that_is_wrong_is_named(count: int) -> None:
+    documents = [bson.encode({"_id": n, "v": "fine"}) for n in range(count)]
+    documents.append(
+        bson.encode({"_id": ObjectId(b"x" * 12), "v": "fine"}).replace(b"fine", b"\xff\xff\xff\xff")
+    )
+    with pytest.raises(DataError, match="no UTF-8") as refused:
+        json_of(documents)
+    assert refused.value.where == {"document": '{"$oid":"787878787878787878787878"}'}
+
+
 def test_a_key_is_never_rescued() -> None:
     documents = [bson.encode({"_id": 1}), bson.encode({"_id": "one"})]
     with pytest.raises(DataError, match='_id is "one", which is no int64') as refused:

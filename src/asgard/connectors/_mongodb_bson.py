@@ -46,6 +46,12 @@ for _type, _bytes in {
     STRING: 4, OBJECT: 0, ARRAY: 0, BINARY: 5, DB_POINTER: 16, CODE: 4, SYMBOL: 4, CODE_WITH_SCOPE: 0,
 }.items():  # fmt: skip
     _PREFIXED[_type] = _bytes
+_LEAST = np.zeros(256, np.int64)
+"""How small the values of these types may be: with an empty text, an empty document."""
+for _type, _bytes in {
+    STRING: 5, OBJECT: 5, ARRAY: 5, BINARY: 5, DB_POINTER: 17, CODE: 5, SYMBOL: 5, CODE_WITH_SCOPE: 14,
+}.items():  # fmt: skip
+    _LEAST[_type] = _bytes
 _INT32 = struct.Struct("<i").unpack_from
 
 
@@ -96,6 +102,12 @@ class Piece:
         self.float64 = self._view("<f8")
         self._uint64 = self._view("<u8")
 
+    def alone(self) -> Iterator[Piece]:
+        """Each document as a piece of its own."""
+        for start in self.starts.tolist():
+            end = start + int(self.int32[start])
+            yield Piece(self.raw[start:end], np.zeros(1, np.int64))
+
     def _view(self, type: str) -> npt.NDArray[Any]:
         """The bytes as numbers that begin at every byte."""
         width = np.dtype(type).itemsize
@@ -125,7 +137,7 @@ class Piece:
             keys, values = self._keys(at + 1)
             ends = values + self._sizes(types, values)
             if (ends > limits[active]).any() or (ends < values).any():
-                raise _damaged()
+                raise damaged()
             steps.append((active, counts[active], types, keys, values, ends))
             counts[active] += 1
             at = ends
@@ -155,6 +167,8 @@ class Piece:
             sizes[unknown] = self.int32[values[unknown]] + beyond
             for i in unknown[beyond < 0].tolist():
                 sizes[i] = self._size(int(types[i]), int(values[i]))
+            if (sizes[unknown] < _LEAST[types[unknown]]).any():
+                raise damaged()
         return sizes
 
     def _size(self, type: int, value: int) -> int:
@@ -162,15 +176,16 @@ class Piece:
             return self._behind(self._behind(value)) - value
         if (fixed := int(_FIXED[type])) >= 0:
             return fixed
-        if (beyond := int(_PREFIXED[type])) >= 0:
-            return int(_INT32(self.raw, value)[0]) + beyond
-        raise _damaged()
+        size = int(_PREFIXED[type])
+        if size < 0 or (size := size + int(_INT32(self.raw, value)[0])) < _LEAST[type]:
+            raise damaged()
+        return size
 
     def _behind(self, at: int) -> int:
         """The place behind the NUL that ends a name."""
         found = self.raw.find(b"\0", at)
         if found < 0:
-            raise _damaged()
+            raise damaged()
         return found + 1
 
     def _id(self, name: bytes) -> int:
@@ -220,7 +235,7 @@ class Piece:
                 value = self._behind(place + 1)
                 end = value + self._size(type, value)
                 if not value <= end <= limit:
-                    raise _damaged()
+                    raise damaged()
                 found.append((parent, number, type, self._id(self.raw[place + 1 : value - 1]), value, end))
                 place, number = end, number + 1
             counts[parent] = number
@@ -242,7 +257,7 @@ def pieces(batch: bytes, most_bytes: int) -> Iterator[Piece]:
             begin, starts = at, []
         size = _INT32(batch, at)[0] if at + 4 < len(batch) else 0
         if size < 5 or at + size > len(batch):
-            raise _damaged()
+            raise damaged()
         starts.append(at - begin)
         at += size
     if starts:
@@ -292,7 +307,8 @@ def _low_bytes(counts: Ints) -> npt.NDArray[np.uint64]:
 _MASKS = np.array([(1 << (8 * count)) - 1 for count in range(9)], np.uint64)
 
 
-def _damaged() -> DataError:
+def damaged() -> DataError:
+    """The error for bytes that break BSON's rules."""
     return DataError(
         "the server sent bytes that are no BSON",
         hint="look at the collection with its own tools: db.collection.validate({full: true})",

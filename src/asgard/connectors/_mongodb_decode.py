@@ -10,6 +10,7 @@ Reference: https://bsonspec.org/spec.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,8 +114,31 @@ class Decoder:
         """The documents of a piece, in their order.
 
         Raises:
-            DataError: a key has a value that does not fit its column, or a text is no UTF-8.
+            DataError: a key has a value that does not fit its column, or a text is no UTF-8; with the
+                document's `_id`.
         """
+        try:
+            return self._batch(piece)
+        except DataError:
+            if (alone := self._one_document(piece)) is not None:
+                raise alone from None
+            raise
+
+    def _one_document(self, piece: Piece) -> DataError | None:
+        """The error of the first document that has one by itself, which one it is told."""
+        for document in piece.alone():
+            try:
+                self._batch(document)
+            except DataError as error:
+                with suppress(DataError):
+                    elements = document.elements(document.starts)
+                    ids = elements.only(elements.key == document.name_id(ID.encode()))
+                    if len(ids):
+                        error.at(document=JsonText(document).values(ids)[0].as_py())
+                return error
+        return None
+
+    def _batch(self, piece: Piece) -> pa.RecordBatch:
         work = _Work(piece, self._layout, self._keys)
         if self._root.below or self._layout.rescues:
             documents = np.arange(len(piece.starts))
@@ -241,7 +265,8 @@ def _numbers(piece: Piece, elements: Elements) -> tuple[Mask, Ints]:
     whole = small | large
     if double.any():
         read = piece.float64[elements.start[double]]
-        fits = np.isfinite(read) & (np.abs(read) < 2.0**63) & (np.trunc(read) == read)
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            fits = np.isfinite(read) & (np.abs(read) < 2.0**63) & (np.trunc(read) == read)
         fits &= ~((read == 0) & np.signbit(read))
         places = np.flatnonzero(double)
         values[places[fits]] = read[fits].astype(np.int64)
@@ -270,7 +295,7 @@ def _floats(piece: Piece, elements: Elements, type: pa.DataType) -> Fits:
             fits[which] = (read <= exact) & (read >= -exact)
             values[which] = read
     if t.is_float32(type):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             narrow = values.astype(np.float32)
         fits &= (narrow.astype(np.float64) == values) | np.isnan(values)
         return fits, as_arrow(narrow[fits])

@@ -255,6 +255,11 @@ class JsonText:
             return f'{{"$dbPointer":{{"$ref":{reference},"$id":{{"$oid":"{id}"}}}}}}'
         if code == b.CODE_WITH_SCOPE:
             size = int(self._piece.int32[start + 4])
+            if (
+                not 0 < size <= end - start - 13
+                or int(self._piece.int32[start + 8 + size]) != end - start - 8 - size
+            ):
+                raise b.damaged()
             text = quoted(utf8(raw[start + 8 : start + 7 + size]))
             scope = self.documents(np.array([start + 8 + size]))[0].as_py()
             return f'{{"$code":{text},"$scope":{scope}}}'
