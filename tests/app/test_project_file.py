@@ -19,7 +19,7 @@ def together(folder: Folder, base: str, overlay: str) -> object:
     folder.write(base)
     folder.write(overlay, "asgard.prod.yml")
     mistakes = Mistakes()
-    tree = read_project_file(folder.path, "prod", mistakes).tree
+    tree = read_project_file(folder.path, "prod", mistakes).resolved(mistakes)
     assert not mistakes
     return tree.plain()
 
@@ -117,7 +117,7 @@ def test_lists_without_names_replace(folder: Folder) -> None:
 def test_places_stay_those_of_the_file_that_wins(folder: Folder) -> None:
     folder.write("lake:\n  location: x\n  format: delta\n")
     folder.write("# prod\nlake: {location: y}\n", "asgard.prod.yml")
-    tree = read_project_file(folder.path, "prod", Mistakes()).tree
+    tree = read_project_file(folder.path, "prod", Mistakes()).resolved(Mistakes())
     lake = tree.value["lake"].value
     assert [str(lake[key].place) for key in ("location", "format")] == [
         "asgard.prod.yml:2:18",
@@ -132,7 +132,7 @@ def test_the_environment_may_come_from_a_variable(folder: Folder, monkeypatch: p
     assert environments(folder.path / "asgard.yml") == ["dev", "prod"]
 
     def name(env: str | None) -> object:
-        return read_project_file(folder.path, env, Mistakes()).tree.value["name"].value
+        return read_project_file(folder.path, env, Mistakes()).resolved(Mistakes()).value["name"].value
 
     assert name(None) == "base"
     folder.write("ASGARD_ENV=dev\n", ".env")

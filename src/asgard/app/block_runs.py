@@ -64,7 +64,7 @@ def _project(file: Path, block: DataBlock) -> Project:
     """A project of one source: the lake and the history are those of the project around, if there is one."""
     sources = {block.source.name: block.source}
     try:
-        around = load_project(find_project(Path.cwd()))
+        around = load_project(find_project(Path.cwd()), with_sources=False)
     except ConfigError:
         folder = Path.cwd()
         return Project(
@@ -80,4 +80,4 @@ def _project(file: Path, block: DataBlock) -> Project:
             memory_bytes=1_000_000_000,
             parallel=2,
         )
-    return replace(around, sources=sources, models_folder=around.state_folder / "no-models")
+    return replace(around, sources=sources, models_folder=around.state_folder / "no-models", files=None)

@@ -35,8 +35,9 @@ from asgard.app.validation import SECRET_NAME, is_secret, keys_of, names_of
 from asgard.app.yaml_text import Node
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.secret import STARS
+from asgard.secrets.surroundings import STORES
 
-_REFERENCE = re.compile(r"\$\{((?:env:)?\w+|file:[^{}]+)(:-[^{}]*)?\}")
+_REFERENCE = re.compile(rf"\$\{{((?:env:)?\w+|(?:file|{'|'.join(STORES)}):[^{{}}]+?)(:-[^{{}}]*)?\}}")
 """One whole reference, whose text holds no secret but in its default."""
 
 
@@ -184,6 +185,7 @@ class _Explainer:
         lookups = tuple(resolved.lookups) if resolved else ()
         if resolved and won:
             self.problems += [f"{what}; {hint}" for _, what, hint in resolved.mistakes]
+            self.problems += [f"{error.what}; {error.hint}" for _, error in resolved.failures]
         return Answer(str(node.where), key_of(steps), True, won, written, lookups)
 
     def _shown(self, node: Node, steps: Steps, known: FieldInfo | None, *, as_written: bool = False) -> str:

@@ -25,7 +25,7 @@ def place(project: str | None = None, env: str | None = None) -> tuple[Path, str
     """
     mistakes = Mistakes()
     files = read_project_file(project, env, mistakes)
-    keys = values_of(files.tree)
+    keys = values_of(files.resolved(mistakes, ("state", "workspace")))
     state, workspace = keys.get("state"), keys.get("workspace")
     folder = files.folder / str(state.value if state and state.value else STATE_FOLDER)
     return folder, str(workspace.value if workspace and workspace.value else WORKSPACE)

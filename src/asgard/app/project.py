@@ -1,32 +1,35 @@
 """The project: everything that `asgard.yml` says, typed, with every mistake told at once.
 
-Reads files and looks references up; connects to nothing. What a source has, and with it the tables that a
-name with wildcards means, is asked later.
+Reads files and looks references up; connects to nothing but stores of secrets that are referred to. What a
+source has, and with it the tables that a name with wildcards means, is asked later.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, field_validator
 
 from asgard.app.mistakes import Mistakes
-from asgard.app.project_file import SOURCES, find_project, read_project_file
+from asgard.app.project_file import SOURCES, ProjectFile, find_project, read_project_file
 from asgard.app.quantities import Size
 from asgard.app.source_reading import read_source
 from asgard.app.specs import LakeSpec, SourceSpec, TableSpec
 from asgard.app.validation import Entries, dotted, read_model
 from asgard.app.yaml_text import Node, tree_of
 from asgard.core.config import Config
+from asgard.core.secret import Secret
 
 __all__ = ["LakeSpec", "Project", "ProjectKeys", "SourceSpec", "TableSpec", "find_project", "load_project"]
 
 VERSION = 1
 LEAST_MEMORY_BYTES = 200_000_000
 MOST_PARALLEL = 64
+SHORTEST_MASKING_KEY = 16
 
 
 class ProjectKeys(Config):
@@ -43,6 +46,10 @@ class ProjectKeys(Config):
     )
     lake: LakeSpec = Field(default=LakeSpec(), description="Where the tables lie.")
     data_sources: Any = Field(default=None, description="Where data comes from, by name.")
+    masking_key: Secret | None = Field(
+        default=None,
+        description="A secret of 16 characters or more: what mask: hash and tokenize are made with.",
+    )
     models: str = Field(default="models", min_length=1, description="The folder of the models.")
     memory: Size = Field(default=1_000_000_000, description="What a run may hold altogether: 512MB, 4GiB.")
     parallel: int | None = Field(
@@ -68,6 +75,15 @@ class ProjectKeys(Config):
             raise ValueError(f"is less than a run needs; give it {least}MB or more")
         return value
 
+    @field_validator("masking_key")
+    @classmethod
+    def _long_enough(cls, value: Secret | None) -> Secret | None:
+        if value is not None and len(value.get_secret_value()) < SHORTEST_MASKING_KEY:
+            raise ValueError(
+                "is too short to keep anybody from trying all keys; asgard secrets key prints one"
+            )
+        return value
+
 
 @dataclass(frozen=True)
 class Project:
@@ -79,6 +95,8 @@ class Project:
         sources: by name, in the file's order; those with `enabled: false` are left out.
         memory_bytes: what a run may hold altogether.
         parallel: how many splits are read at the same time.
+        masking_key: what columns are hashed and tokenized with; None where no table wants it.
+        files: what it was read from; None for a project that was put together.
     """
 
     file: Path
@@ -92,6 +110,19 @@ class Project:
     state_folder: Path
     memory_bytes: int
     parallel: int
+    masking_key: Secret | None = None
+    files: ProjectFile | None = field(default=None, repr=False, compare=False)
+
+    def looked_up_anew(self) -> Project:
+        """The same project, whose references are looked up again: secrets may have been changed meanwhile.
+
+        Raises:
+            ConfigError, Refused, Unreachable: as for `load_project`.
+        """
+        if self.files is None:
+            return self
+        found = _project_of(self.files.looked_up_anew(), Mistakes(), {})
+        return replace(self, sources=found.sources, masking_key=found.masking_key, files=found.files)
 
 
 def load_project(
@@ -114,11 +145,19 @@ def load_project(
     Raises:
         ConfigError: `what` has every mistake of the file, one a line:
             `asgard.yml:LINE:COLUMN: field.path: what; hint`.
+        Refused, Unreachable: a store of secrets does not give what the file refers to.
     """
     mistakes = Mistakes()
     files = read_project_file(path, env, mistakes)
-    tree = files.tree
     given = {"memory": memory, "parallel": parallel}
+    return _project_of(files, mistakes, given, with_sources=with_sources)
+
+
+def _project_of(
+    files: ProjectFile, mistakes: Mistakes, given: Mapping[str, Any], *, with_sources: bool = True
+) -> Project:
+    spared = () if with_sources else (SOURCES, "masking_key")
+    tree = files.resolved(mistakes, [key for key in files.written.value if key not in spared])
     nodes = {**tree.value, **{key: tree_of(value) for key, value in given.items() if value is not None}}
     if "data" in nodes:
         hint = "asgard run --config FILE loads a file with one data block; sources stand below data_sources"
@@ -139,6 +178,8 @@ def load_project(
         state_folder=files.folder / keys.state,
         memory_bytes=keys.memory,
         parallel=keys.parallel or default_parallel(),
+        masking_key=keys.masking_key,
+        files=files,
     )
 
 

@@ -11,7 +11,7 @@ value, replaces the one below. null takes a key away.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,34 @@ class ProjectFile:
         file: the project file, absolute.
         environment: whose overlay lies over it; None for none.
         base, overlay: what each file says, as it is written; the overlay is None where there is none.
-        tree: both together with their references replaced, without sources that are switched off.
-        references: looks up what the tree refers to.
+        written: both together, as they are written.
+        references: looks up what they refer to.
     """
 
     file: Path
     environment: str | None
     base: Node
     overlay: Node | None
-    tree: Node
+    written: Node
     references: References
+
+    def resolved(self, mistakes: Mistakes, keys: Container[str] | None = None) -> Node:
+        """What both say with their references replaced, without sources that are switched off.
+
+        Args:
+            mistakes: takes the references that cannot be replaced.
+            keys: of the top, to look up no more than is needed; None for all.
+
+        Raises:
+            Refused, Unreachable: a store of secrets does not give what is referred to.
+        """
+        wanted = {key: node for key, node in self.written.value.items() if keys is None or key in keys}
+        tree = _without_disabled(replace(self.written, value=wanted), self.references)
+        return resolve_tree(tree, self.references, mistakes)
+
+    def looked_up_anew(self) -> ProjectFile:
+        """The same text, whose references are looked up again; the environment and `.env` are read again."""
+        return replace(self, references=References(self.folder))
 
     @property
     def folder(self) -> Path:
@@ -119,8 +137,7 @@ def read_project_file(path: Path | str | None, env: str | None, mistakes: Mistak
         mistakes.raise_if_any()
     assert base is not None
     together = base if overlay is None else merged(base, overlay)
-    tree = resolve_tree(_without_disabled(together, references), references, mistakes)
-    return ProjectFile(file, environment, base, overlay, tree, references)
+    return ProjectFile(file, environment, base, overlay, together, references)
 
 
 def _insist_on(file: Path, environment: str) -> None:

@@ -3,10 +3,12 @@
     ${NAME}  ${env:NAME}             an environment variable, else the one in `.env` beside the project file
     ${NAME:-text} ${env:NAME:-text}  the text where the variable is unset or empty; it may hold references
     ${file:path}                     the text of a file without its last newline; relative to the project
+    ${store:name}                    a secret of our own encrypted store; see `asgard.secrets` for this and
+    ${vault:path#key} ${aws:name#key} ${azure:vault/name} ${gcp:name} ${k8s:secret/key}
     $${                              a plain ${
 
 A reference may stand inside of a longer text. What it gives is text, never read again as YAML: a password
-`007` stays `007`. No value is in a message (Promise 6).
+`007` stays `007`. No value is in a message (Promise 6). Stores are asked once for one reading of a project.
 
 Reference: https://saurabh-kumar.com/python-dotenv/reference/ for what `.env` may hold
 """
@@ -20,14 +22,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dotenv.parser import parse_stream
 from dotenv.variables import parse_variables
 
 from asgard.app.mistakes import Mistakes, Place, near
 from asgard.app.yaml_text import Node
+from asgard.core.errors import AsgardError, ConfigError
+from asgard.secrets.surroundings import STORES, Surroundings, open_store
 
-LATER_SCHEMES = ("aws", "azure", "gcp", "k8s", "store", "vault")
+if TYPE_CHECKING:  # pydantic is behind it, which commands that only look at history do without
+    from asgard.core.secret import Secret, SecretStore
+
 LONGEST_FILE_BYTES = 1 << 20
 _VARIABLE = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9_+.-]*):(?!-)(?P<rest>.*)", re.DOTALL)
@@ -55,12 +62,15 @@ class Resolved:
         referred: whether there was any reference.
         lookups: every place asked, in order.
         mistakes: (reference as written, what, hint).
+        failures: (reference as written, error): a store that could not be asked, or gave nothing. Nobody can
+            mend those in the file.
     """
 
     text: str = ""
     referred: bool = False
     lookups: list[Lookup] = field(default_factory=list)
     mistakes: list[tuple[str, str, str]] = field(default_factory=list)
+    failures: list[tuple[str, AsgardError]] = field(default_factory=list)
 
 
 class References:
@@ -74,6 +84,8 @@ class References:
     def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
         self._folder = folder
         self._environ = os.environ if environ is None else environ
+        self._stores: dict[str, SecretStore] = {}
+        self._asked: dict[tuple[str, str], Secret | AsgardError] = {}
 
     def variable(self, name: str) -> str | None:
         """A variable's value, from the environment, else from `.env`."""
@@ -110,12 +122,12 @@ class References:
         scheme = _SCHEME.fullmatch(asked)
         if scheme and scheme["scheme"] == "file":
             return self._file(written, scheme["rest"], resolved)
-        if scheme and scheme["scheme"] in LATER_SCHEMES:
-            what = f"references to {scheme['scheme']} are not available in this version"
-            resolved.mistakes.append((written, what, "use ${env:NAME} or ${file:path}"))
-        elif scheme and scheme["scheme"] != "env":
+        if scheme and scheme["scheme"] in STORES:
+            return self._stored(written, scheme["scheme"], scheme["rest"], resolved)
+        if scheme and scheme["scheme"] != "env":
             what = f"{scheme['scheme']!r} is no kind of reference"
-            resolved.mistakes.append((written, what, "use ${NAME}, ${env:NAME} or ${file:path}"))
+            known = ", ".join(["env", "file", *STORES])
+            resolved.mistakes.append((written, what, f"use ${{NAME}}, or ${{KIND:...}} with one of {known}"))
         else:
             what = f"{written.partition(':-')[0][:60]} is no reference"
             resolved.mistakes.append((written, what, "write ${NAME} or ${NAME:-default}; $${ is a plain ${"))
@@ -138,8 +150,32 @@ class References:
             inner = self.resolve(default)
             resolved.lookups += [Lookup("default in the reference", True), *inner.lookups]
             resolved.mistakes += inner.mistakes
+            resolved.failures += inner.failures
             return inner.text
         resolved.mistakes.append((written, f"the variable {name} is not set", self._remedy(name)))
+        return ""
+
+    def _stored(self, written: str, scheme: str, name: str, resolved: Resolved) -> str:
+        if ":-" in name:
+            what = f"a reference to {scheme} takes no default"
+            resolved.mistakes.append((f"${{{scheme}:", what, "leave the :- and what follows it out"))
+            return ""
+        if scheme not in self._stores:
+            self._stores[scheme] = open_store(scheme, Surroundings(self._folder, self.variable))
+        store = self._stores[scheme]
+        if (scheme, name) not in self._asked:
+            try:
+                self._asked[scheme, name] = store.read(name)
+            except AsgardError as error:
+                self._asked[scheme, name] = error
+        found = self._asked[scheme, name]
+        resolved.lookups.append(Lookup(store.where(name), not isinstance(found, AsgardError)))
+        if isinstance(found, ConfigError):
+            resolved.mistakes.append((written, found.what, found.hint))
+        elif isinstance(found, AsgardError):
+            resolved.failures.append((written, found))
+        else:
+            return found.get_secret_value()
         return ""
 
     def _remedy(self, name: str) -> str:
@@ -234,11 +270,17 @@ def _closing_brace(text: str, begin: int) -> int:
 
 
 def resolve_tree(node: Node, references: References, mistakes: Mistakes, path: str = "") -> Node:
-    """The tree with every reference replaced; each that cannot be is a mistake at its own place."""
+    """The tree with every reference replaced; each that cannot be is a mistake at its own place.
+
+    Raises:
+        Refused, Unreachable: a store of secrets does not give what is referred to; `where` says the place.
+    """
     if isinstance(node.value, str) and "${" in node.text:
         resolved = references.resolve(node.text)
         for written, what, hint in resolved.mistakes:
             mistakes.add(what, path=path, hint=hint, place=place_of(node, written))
+        for written, error in resolved.failures:
+            raise error.at(place=str(place_of(node, written) or ""), key=path)
         text, unresolved = resolved.text, bool(resolved.mistakes)
         return Node(text, text, node.place, node.key_place, node.raw, resolved.referred, unresolved)
     if isinstance(node.value, dict):

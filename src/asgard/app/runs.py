@@ -20,6 +20,9 @@ from asgard.state.journal import new_run_id
 
 __all__ = ["RunWish", "Summary", "run"]
 
+JUST_OPENED_SECONDS = 5.0
+"""A project that was opened so short ago, by the command that runs it, does not ask for its secrets twice."""
+
 
 @dataclass(frozen=True)
 class RunWish:
@@ -44,8 +47,10 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
 
     Raises:
         ConfigError: a selector matches nothing. Failures of steps are in the summary.
+        Refused, Unreachable: a store does not give a secret that a source refers to.
     """
     cancel = cancel or Cancel()
+    workspace.look_up_anew(older_than_seconds=JUST_OPENED_SECONDS)
     run_id = new_run_id()
     log = EventLog(log_file(workspace.project.state_folder, run_id))
     setting = Setting(

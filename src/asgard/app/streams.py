@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from types import TracebackType
@@ -13,7 +13,8 @@ from typing import Self
 from asgard.app.project import SourceSpec, TableSpec
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
-from asgard.core.errors import AsgardError, ConfigError
+from asgard.core.errors import AsgardError, ConfigError, Refused
+from asgard.core.events import Kind
 from asgard.core.names import lake_names, stream_table
 from asgard.core.source import Feature, Source
 from asgard.core.stream import Mode, Selection
@@ -25,6 +26,8 @@ from asgard.flow.run import Step
 from asgard.flow.setting import Setting
 from asgard.flow.window import Window
 from asgard.quality.spec import checks_of
+
+Work = Callable[[Setting], Outcome]
 
 
 @dataclass(frozen=True)
@@ -162,18 +165,43 @@ def _failing_step(name: str, error: AsgardError) -> Step:
 
 
 def _ingest_step(sources: OpenSources, wanted: Wanted, *, full_refresh: bool) -> Step:
+    workspace = sources.workspace
+
     def work(setting: Setting) -> Outcome:
-        if is_log(sources.workspace, wanted):
-            return follow(following(sources.workspace, wanted, setting.cancel, anew=full_refresh), setting)
+        if is_log(workspace, wanted):
+            return follow(following(workspace, wanted, setting.cancel, anew=full_refresh), setting)
         try:
-            return ingest(
-                pipeline(sources.get(wanted.source), sources.workspace, wanted, anew=full_refresh), setting
-            )
+            return ingest(pipeline(sources.get(wanted.source), workspace, wanted, anew=full_refresh), setting)
         except AsgardError:
             sources.drop(wanted.source)
             raise
 
-    return Step(str(wanted.table), work, about={"mode": str(wanted.spec.mode)})
+    return Step(
+        str(wanted.table),
+        _again_with_new_secrets(workspace, wanted, work),
+        about={"mode": str(wanted.spec.mode)},
+    )
+
+
+def _again_with_new_secrets(workspace: Workspace, wanted: Wanted, work: Work) -> Work:
+    """Work that is done again after a refusal, if the source's secrets were exchanged since it began.
+
+    With the same ones it is not: systems lock accounts that try a wrong password too often.
+    """
+
+    def working(setting: Setting) -> Outcome:
+        while True:
+            used = workspace.project.sources[wanted.source].config
+            try:
+                return work(setting)
+            except Refused as error:
+                with suppress(AsgardError):  # of the stores: what the source said is what has to be told
+                    workspace.look_up_anew()
+                if workspace.project.sources[wanted.source].config == used:
+                    raise
+                setting.tell(Kind.RETRIED, {"attempt": 1, "after_seconds": 0.0, "error": error.as_dict()})
+
+    return working
 
 
 def follow_steps(
@@ -211,7 +239,11 @@ def _follow_step(workspace: Workspace, wanted: Wanted, cancel: Cancel, drain: Ca
     def work(setting: Setting) -> Outcome:
         return follow(replace(following(workspace, wanted, cancel), endless=True, drain=drain), setting)
 
-    return Step(str(wanted.table), work, about={"mode": str(wanted.spec.mode)})
+    return Step(
+        str(wanted.table),
+        _again_with_new_secrets(workspace, wanted, work),
+        about={"mode": str(wanted.spec.mode)},
+    )
 
 
 def is_log(workspace: Workspace, wanted: Wanted) -> bool:

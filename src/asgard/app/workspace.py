@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cached_property
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Workspace:
         # Arrow's own allocator keeps what it was given: 50 MB of a run's peak, for no more speed (Promise 5).
         pa.set_memory_pool(pa.system_memory_pool())
         self.budget = Budget(project.memory_bytes, project.parallel)
+        self._looked_up_at = time.monotonic()
 
     @classmethod
     def open(
@@ -59,6 +61,19 @@ class Workspace:
             ConfigError: with every mistake of the file.
         """
         return cls(load_project(project, env, memory=memory, parallel=parallel, with_sources=with_sources))
+
+    def look_up_anew(self, older_than_seconds: float = 0.0) -> None:
+        """Looks up anew what the sources' options refer to: secrets are exchanged while a process runs.
+
+        Args:
+            older_than_seconds: what was looked up later than that ago counts as now.
+
+        Raises:
+            ConfigError, Refused, Unreachable: as when the project was opened; it stays as it was.
+        """
+        if time.monotonic() - self._looked_up_at >= older_than_seconds:
+            self.project = self.project.looked_up_anew()
+            self._looked_up_at = time.monotonic()
 
     @cached_property
     def lake(self) -> Lake:

@@ -32,6 +32,7 @@ COMMANDS = {
     "resync": ("asgard.cli.tables:resync", "Read a table anew from its source at the next run."),
     "models": ("asgard.cli.models:models", "List models and what they read."),
     "checks": ("asgard.cli.checks:checks", "Run the checks of tables as they are now."),
+    "secrets": ("asgard.cli.secrets:secrets", "Keep secrets encrypted; list, rotate, delete them."),
     "config": ("asgard.cli.config:config", "Validate the project, explain a value, print the JSON Schema."),
 }
 

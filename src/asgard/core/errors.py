@@ -16,6 +16,7 @@ status; nobody parses texts. The tree (a house test holds it against the code):
     |   |-- AuthenticationError  3  (see Refused)
     |   `-- Unreachable          5  nobody yet: it is tried again
     |       |-- Conflict         5  another writer was faster
+    |       |-- Sealed           5  whoever can unlock the store of secrets
     |       `-- OutOfSpace       5  a disk is full
     |-- Cancelled              130  the person who cancelled
     `-- Bug                     70  us
@@ -121,6 +122,12 @@ class Unreachable(ConnectionError):
 
 class Conflict(Unreachable):
     """Another writer committed first; what was prepared is prepared again."""
+
+
+class Sealed(Unreachable):
+    """A store of secrets is locked: it answers, but gives nothing out until somebody unseals it."""
+
+    retryable = False
 
 
 class OutOfSpace(Unreachable):

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from pydantic import SecretStr
 
 Secret = SecretStr
 """A value that repr, str, JSON and errors show as stars. Only the request that needs it calls `reveal`."""
 
 STARS = "**********"
+
+
+class SecretStore(Protocol):
+    """A place where secrets rest. One instance serves one reading: what it found may be kept in memory."""
+
+    def where(self, name: str) -> str:
+        """Where a name is looked for, for people: `vault https://vault:8200 secret/shop#password`."""
+
+    def read(self, name: str) -> Secret:
+        """The secret of a name, as a reference writes it behind its scheme.
+
+        Raises:
+            ConfigError: the name is none, there is no such secret, or the store is not configured.
+            AuthenticationError: the store does not know us any more: wrong, expired or revoked credentials.
+            Refused: it knows us, and does not give us this one.
+            Sealed: it is locked.
+            Unreachable: no answer.
+        """
 
 
 def reveal(secret: Secret | str | None) -> str | None:

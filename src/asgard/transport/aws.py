@@ -12,6 +12,7 @@ from __future__ import annotations
 import configparser
 import hashlib
 import hmac
+import json
 import os
 import threading
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from xml.etree import ElementTree
 
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AuthenticationError, ConfigError
-from asgard.transport.http import HttpClient, HttpSettings, Request
+from asgard.transport.http import Answer, HttpClient, HttpSettings, Request
 
 DEFAULT_REGION = "us-east-1"
 SESSION_SECONDS = 3600
@@ -258,14 +259,41 @@ def signed_post(endpoint: str, form: Mapping[str, str], by: Signer, cancel: Canc
         client.close()
 
 
-def signed_headers(endpoint: str, body: bytes, by: Signer, at: datetime) -> dict[str, str]:
-    """What a POST to the endpoint's root has to have in its headers."""
+def signed_call(endpoint: str, target: str, body: Mapping[str, str], by: Signer, cancel: Cancel) -> Answer:
+    """The answer of a service that speaks JSON 1.1, its refusals (400) too.
+
+    Args:
+        target: the operation, `secretsmanager.GetSecretValue`.
+
+    Raises:
+        Unreachable, DataError: as `HttpClient.send`.
+    """
+    text = json.dumps(body)
+    more = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": target}
+    headers = signed_headers(endpoint, text.encode(), by, datetime.now(UTC), more)
+    hidden = (*by[0].secrets, headers["Authorization"])
+    client = HttpClient(HttpSettings(endpoint, headers=headers, secrets=hidden, max_retries=RETRIES), cancel)
+    try:
+        return client.send(Request("/", "POST", body=text, repeatable=True), wanted=(400, 401, 403))
+    finally:
+        client.close()
+
+
+def signed_headers(
+    endpoint: str, body: bytes, by: Signer, at: datetime, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What a POST to the endpoint's root has to have in its headers.
+
+    Args:
+        more: further headers, that are signed as well.
+    """
     keys = by[0]
-    headers = {"Host": urlsplit(endpoint).netloc, "X-Amz-Date": at.strftime(STAMP)}
+    headers = {"Host": urlsplit(endpoint).netloc, "X-Amz-Date": at.strftime(STAMP), **(more or {})}
     if keys.session_token:
         headers["X-Amz-Security-Token"] = keys.session_token
-    names = ";".join(name.lower() for name in headers)
-    lines = [f"{name.lower()}:{value}" for name, value in headers.items()]
+    ordered = sorted(headers, key=str.lower)
+    names = ";".join(name.lower() for name in ordered)
+    lines = [f"{name.lower()}:{headers[name]}" for name in ordered]
     canonical = "\n".join(["POST", "/", "", *lines, "", names, hashlib.sha256(body).hexdigest()])
     credential = f"Credential={keys.access_key}/{_scope(by, at)}"
     signature = f"Signature={_signature(canonical, by, at)}"

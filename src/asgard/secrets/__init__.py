@@ -1,0 +1,1 @@
+"""Where credentials rest: our own encrypted store, and the stores of others."""
