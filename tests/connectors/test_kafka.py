@@ -121,7 +121,7 @@ def test_fields_that_fit_are_columns_and_the_rest_is_kept(kafka: Broker) -> None
     assert [row["id"] for row in rows] == [1, 9007199254740993, *[None] * 6]
     assert [str(row["amount"]) for row in rows[:3]] == ["12345678901234567890.12", "0.10", "12.50"]
     assert rows[0]["at"].isoformat() == "2026-01-31T08:00:00.500000+00:00"
-    assert [row["_kafka_rescued"] for row in rows] == [
+    assert [row["_rescued"] for row in rows] == [
         '{"ok":true}',
         '{"new":{"deep":[1,2.5]}}',
         '{"id":"seven","at":"yesterday"}',

@@ -174,7 +174,7 @@ def _check_avro(kafka: Broker, registry: Any) -> None:
     plain = {name: row[name] for name in ROW if name not in ("at", "day", "local", "clock", "either", "tree")}
     assert plain == {**{name: ROW[name] for name in plain}, "counts": [("x", 1)]}
     assert (row["either"], row["tree"]) == ('"5"', '{"v":1,"next":{"v":2,"next":null}}')
-    assert row["_kafka_rescued"] is None
+    assert row["_rescued"] is None
     assert [str(row[name]) for name in ("day", "at", "clock")] == [
         "0001-01-01", "9999-12-31 23:59:59.999999+00:00", "23:59:59.999999"
     ]  # fmt: skip
@@ -208,7 +208,7 @@ def test_avro_schemas_move_on_and_nothing_is_dropped(kafka: Broker, registry: St
     )
     with source_of(kafka, registry.url) as source:
         rows, _, rejected = read(source, topic, format="avro", subject="own")
-    assert [(row["id"], row["note"], row["more"], row["_kafka_rescued"]) for row in rows] == [
+    assert [(row["id"], row["note"], row["more"], row["_rescued"]) for row in rows] == [
         (2**40, 7, "x", None),
         (1, None, None, '{"note":"text","gone":"kept"}'),
         (3, 8, None, None),
@@ -276,7 +276,7 @@ def test_protobuf_schemas_move_on_and_messages_have_a_path(
         rows, _, rejected = read(source, topic, format="protobuf")
     assert not rejected
     assert (rows[0]["small"], rows[0]["real"]) == (1, None)
-    assert json.loads(rows[0]["_kafka_rescued"]) == {"real": 0.5, "text": "t"}
+    assert json.loads(rows[0]["_rescued"]) == {"real": 0.5, "text": "t"}
 
 
 def test_json_may_stand_behind_the_number_of_its_schema(kafka: Broker, registry: StandIn) -> None:

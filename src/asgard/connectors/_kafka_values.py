@@ -2,7 +2,7 @@
 files of their own.
 
 A message that a decoder cannot read becomes no row: it is told by its number, with the reason. A part of a
-message that has no column, or does not fit the type of its column, is kept as JSON in `_kafka_rescued`.
+message that has no column, or does not fit the type of its column, is kept as JSON in `_rescued`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asgard.transport.json_records import typed_records
 from asgard.transport.json_text import dumps, parse
 
 VALUE = "value"
-RESCUED = "_kafka_rescued"
+RESCUED = "_rescued"
 JSON = {"asgard.type": "json"}
 
 Payloads = Sequence[bytes | None]

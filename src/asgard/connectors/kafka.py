@@ -132,7 +132,7 @@ class KafkaStreamOptions(Config):
     columns: ColumnTypes = Field(
         default_factory=dict,
         description="Fields of JSON values that become columns, and their types; all the rest stays JSON in "
-        "_kafka_rescued. Without any the whole value is one column.",
+        "_rescued. Without any the whole value is one column.",
     )
     start: Edge = Field(
         default="earliest",
@@ -178,7 +178,7 @@ class KafkaSource(Source):
                     }
                 ],
             },
-            note="What a message has besides goes to _kafka_rescued; nothing is dropped.",
+            note="What a message has besides goes to _rescued; nothing is dropped.",
         ),
         Example(
             "Avro by a schema registry",
