@@ -41,7 +41,7 @@ class Surroundings:
     """
 
     folder: Path
-    variable: Callable[[str], str | None]
+    variable: Callable[[str], str | None] = field(repr=False)
     cancel: Cancel = field(default_factory=Cancel)
 
     def needed(self, name: str, hint: str) -> str:

@@ -260,7 +260,7 @@ def signed_post(endpoint: str, form: Mapping[str, str], by: Signer, cancel: Canc
 
 
 def signed_call(endpoint: str, target: str, body: Mapping[str, str], by: Signer, cancel: Cancel) -> Answer:
-    """The answer of a service that speaks JSON 1.1, its refusals (400) too.
+    """The answer of a service that speaks JSON 1.1, its refusals too.
 
     Args:
         target: the operation, `secretsmanager.GetSecretValue`.
@@ -274,7 +274,7 @@ def signed_call(endpoint: str, target: str, body: Mapping[str, str], by: Signer,
     hidden = (*by[0].secrets, headers["Authorization"])
     client = HttpClient(HttpSettings(endpoint, headers=headers, secrets=hidden, max_retries=RETRIES), cancel)
     try:
-        return client.send(Request("/", "POST", body=text, repeatable=True), wanted=(400, 401, 403))
+        return client.send(Request("/", "POST", body=text, repeatable=True), wanted=(400, 401, 403, 404))
     finally:
         client.close()
 
