@@ -132,13 +132,16 @@ class ObjectsSource(FileSource):
             return
         selection = Selection(super().describe(name, options), options=options)
         with super().plan([selection], {}) as plan:
-            room.register("given", plan.stream_of(selection).schema.empty_table())
-            room.execute(f"CREATE TEMP TABLE {TABLE} AS SELECT * FROM given")
-            if not rows:
-                return
-            for batch in chain.from_iterable(map(super().read, plan.splits)):
-                room.register("given", pa.Table.from_batches([batch]))
-                room.execute(f"INSERT INTO {TABLE} SELECT * FROM given")
+            schema = plan.stream_of(selection).schema
+
+            def give(batches: Sequence[pa.RecordBatch], statement: str) -> None:
+                room.register("given", pa.RecordBatchReader.from_batches(schema, batches))
+                room.execute(f"{statement} SELECT * FROM given")
+
+            give([], f"CREATE TEMP TABLE {TABLE} AS")
+            if rows:
+                for batch in chain.from_iterable(map(super().read, plan.splits)):
+                    give([batch], f"INSERT INTO {TABLE}")
 
 
 def _query_split(selection: Selection, defaults: FilesStreamOptions) -> Split:

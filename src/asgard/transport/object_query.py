@@ -126,7 +126,9 @@ def query_room(bucket: Bucket) -> Iterator[duck.Connection]:
     try:
         connection.register_filesystem(system)
         connection.execute(f"SET allowed_directories = [{duck.literal(f'{bucket.url}/')}]")
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        # Nor does it take names for variables of ours.
+        connection.execute("SET python_enable_replacements = false; SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
         with duck.translated():
             yield connection
     except Exception as error:
