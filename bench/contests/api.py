@@ -43,7 +43,6 @@ def contests(setting: Setting) -> Iterator[Contest]:
         ]  # fmt: skip
         bars = [
             Bar("asgard", "client_cpu_seconds", MOST_CPU_SECONDS),
-            Bar("asgard", "client_cpu_seconds", MOST_CPU_SECONDS, BARE),
             Bar("asgard", "client_cpu_seconds", 1.0, "dlt rest_api"),
         ]
         title = f"An API to the lake: {rows:,} JSON records in pages of {PAGE_ROWS}"

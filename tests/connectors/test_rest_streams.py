@@ -413,3 +413,22 @@ def test_what_was_tried_is_not_tried_again_by_the_run(api: Api, tmp_path: Path) 
     with pytest.raises(Unreachable, match="after 2 attempts"):
         asgard.Project(tmp_path).run()
     assert len(api.asked) == 2
+
+
+def test_a_page_to_go_on_with_has_no_secret(api: Api, source: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_api_source, "STRETCH_ROWS", 5)
+
+    def answer(asked: Asked) -> Reply:
+        assert asked.query["key"] == "canary-70aa"
+        begin = int(asked.query.get("begin", "0"))
+        following = f"/rows?key={asked.query['key']}&begin={begin + 5}" if begin < 15 else None
+        return Reply(200, {"rows": ROWS[begin : begin + 5], "next": following})
+
+    api.on("/rows", answer)
+    config = {"api_key": "canary-70aa", "key_param": "key"}
+    options = {"incremental": {"param": "since"}}
+    first = load(source(**config), "rows", options, **CHANGES)
+    assert first.token is not None
+    assert "canary" not in first.token
+    then = load(source(**config), "rows", options, since=first.token, **CHANGES)
+    assert [row["id"] for row in (*first.rows, *then.rows)] == list(range(10))

@@ -132,8 +132,8 @@ class ApiSource(Source):
         schema = self._schema(proofs.schema, wanted, name)
         cursor = wanted.incremental.cursor if wanted.incremental else None
         candidates = (cursor,) if cursor in schema.names else ()
-        key = wanted.record_key if set(wanted.record_key) <= set(schema.names) else ()
-        return Stream(name, name, "", schema, key, candidates)
+        # No primary key: whatever an API promises, a page that shifts brings a record twice.
+        return Stream(name, name, "", schema, (), candidates)
 
     def plan(
         self,
@@ -385,7 +385,7 @@ class _Gathering:
             proofs = source._proofs(self._name, wish.options, known)
         except (KeyError, TypeError, ValueError) as error:
             raise PositionLost("the position's columns cannot be read", hint="asgard resync") from error
-        key = selection.primary_key or selection.stream.primary_key
+        key = selection.primary_key or wish.options.record_key
         self._spool = Spool(self._name, proofs, key, empty_is_null=wish.options.empty_is_null)
         self._before = proofs.schema if known else None
         self._highest = stand.highest if stand and stand.mark else None

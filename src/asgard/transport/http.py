@@ -269,11 +269,10 @@ class HttpClient:
         """The URL as it may be kept: what every request sends by itself is not in it (Promise 6)."""
         parts = urlsplit(url)
         secrets = {*self._settings.secrets, *(self._settings.basic or ())[1:]}
-        kept = [
-            (k, v)
-            for k, v in parse_qsl(parts.query, keep_blank_values=True)
-            if k not in self._settings.params and v not in secrets
-        ]
+        given = parse_qsl(parts.query, keep_blank_values=True)
+        kept = [(k, v) for k, v in given if k not in self._settings.params and v not in secrets]
+        if len(kept) == len(given) and "@" not in parts.netloc:
+            return url
         return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(kept)).geturl()
 
     def close(self) -> None:

@@ -13,12 +13,14 @@ from importlib.resources import files
 from asgard.core.check import Check
 from asgard.quality.spec import CheckSpec, checks_of
 
+FOLDER = "ready_contracts"
+
 
 def known_contracts() -> list[str]:
     """The connectors that have one."""
     return sorted(
         entry.name.removesuffix(".json")
-        for entry in files("asgard.app.contracts").iterdir()
+        for entry in files("asgard.app").joinpath(FOLDER).iterdir()
         if entry.name.endswith(".json")
     )
 
@@ -28,7 +30,7 @@ def contract(connector: str) -> dict[str, tuple[Check, ...]]:
     """Table to checks, of a connector that has a contract; empty for others."""
     if connector not in known_contracts():
         return {}
-    text = files("asgard.app.contracts").joinpath(f"{connector}.json").read_text(encoding="utf-8")
+    text = files("asgard.app").joinpath(FOLDER, f"{connector}.json").read_text(encoding="utf-8")
     return {
         table: checks_of(CheckSpec.model_validate(entry) for entry in entries)
         for table, entries in json.loads(text).items()
