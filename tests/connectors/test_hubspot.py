@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import asgard
 from asgard.connectors.hubspot import HubspotConfig, HubspotSource
 from asgard.core.errors import QueryError, Unreachable
 from asgard.transport import http_rules
@@ -202,3 +206,41 @@ def test_nothing_changed(hubspot: HubSpot, source: Make) -> None:
     assert [row["id"] for row in again.rows] == ["3"]  # the bound itself
     assert again.token == first.token
     assert again.schema == first.schema
+
+
+def test_a_project_as_people_write_it(
+    hubspot: HubSpot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged by id, archived ones marked, every run up to date, whatever the mode."""
+    monkeypatch.setenv("HUBSPOT_API_KEY", hubspot.key)
+    checks = json.loads(files("asgard.app").joinpath("ready_contracts", "hubspot.json").read_text())[
+        "contacts"
+    ]
+    (tmp_path / "asgard.yml").write_text(f"""
+data_sources:
+  hubspot:
+    base_url: "{hubspot.url}"
+    api_key: "${{HUBSPOT_API_KEY}}"
+    rate_limit: 100
+    endpoints:
+      - {{name: contacts, path: /crm/v3/objects/contacts, frequency: hourly, mode: merge, primary_key: id,
+          cursor: lastmodifieddate, checks: {json.dumps(checks[:4])}}}
+      - {{name: all_contacts, path: /crm/v3/objects/contacts, frequency: daily}}
+""")
+    contacts(hubspot, 250)
+    project = asgard.Project(tmp_path)
+
+    def same() -> None:
+        project.run()
+        for table in ("contacts", "all_contacts"):
+            sql = f"SELECT id, email, archived FROM bronze.hubspot.{table}"
+            assert shown(project.query(sql, backend="arrow").to_pylist()) == there(hubspot)
+
+    same()
+    contacts(hubspot, 5, begin=248)
+    hubspot.put("contacts", 7, email="seven@example.com")
+    hubspot.archive("contacts", 9)
+    same()
+    same()
+    project.run(full_refresh=True)
+    same()
