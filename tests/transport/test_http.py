@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import ssl
 import subprocess
 import threading
@@ -454,3 +455,56 @@ def test_answers_without_end_are_cut_short(
     api.on("/x", Reply(200, b"x" * 2000))
     with pytest.raises(DataError, match="more than"):
         client().send(Request("x"))
+
+
+# ---- the network
+
+
+def served(*answers: bytes) -> tuple[str, threading.Thread]:
+    """A URL whose connections are answered with these bytes, one each, and then cut."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listening:
+            for answer in answers:
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    return f"http://127.0.0.1:{listening.getsockname()[1]}", thread
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+WHOLE = HEAD + b"Content-Length: 9\r\n\r\n[1, 2, 3]"
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"", b"HTTP/1.1 2", HEAD, HEAD + b"Content-Length: 9\r\n\r\n[1, 2",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n[1, 2\r\n", b"not HTTP at all\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_cut_off_is_never_taken_for_whole(cut: bytes, connect: Connect) -> None:
+    url, thread = served(cut, WHOLE)
+    assert connect(HttpSettings(url, max_retries=1)).send(Request("x")).content == b"[1, 2, 3]"
+    thread.join()
+    url, thread = served(cut)
+    with pytest.raises(Unreachable) as caught:
+        connect(HttpSettings(url, max_retries=0)).send(Request("x"))
+    assert caught.value.hint
+    thread.join()
+
+
+def test_a_proxy_is_used(api: Api, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", api.url.replace("http://", f"http://me:{SECRET}@"))
+    api.on("/v1/x", Reply(200, []))
+    assert connect(HttpSettings("http://shop.invalid/v1")).send(Request("x")).status == 200
+    assert api.asked[0].headers["host"] == "shop.invalid"
+    assert api.asked[0].headers["proxy-authorization"].startswith("Basic ")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert connect(HttpSettings(f"{api.url}/v1")).send(Request("x")).status == 200
+    assert "proxy-authorization" not in api.asked[1].headers

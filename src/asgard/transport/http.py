@@ -305,6 +305,8 @@ class HttpClient:
                 response.release_conn()
             if not location:
                 told = {name.lower(): value for name, value in response.headers.items()}
+                if not content and _ends_unsaid(response.status, told):
+                    raise urllib3.exceptions.ProtocolError("the connection ended in the middle of the answer")
                 link = _NEXT.search(told.get("link", ""))
                 return Answer(response.status, told, content, link and link[1], target, self.shown)
             url = self.absolute(urljoin(target, str(location)))
@@ -384,6 +386,12 @@ def _encoded(request: Request) -> tuple[str, bytes | None]:
     if isinstance(request.body, str):
         return "text/plain; charset=utf-8", request.body.encode()
     return "application/json", orjson.dumps(request.body)
+
+
+def _ends_unsaid(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether nothing but the connection's end says that there is no more: then no content may be all of an
+    answer, or the rest of it was lost with its headers."""
+    return status != 204 and "content-length" not in headers and "transfer-encoding" not in headers
 
 
 def _body(response: urllib3.BaseHTTPResponse) -> bytes:
