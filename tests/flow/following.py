@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Lake:
         assert mount is not None
         with self.engine() as (_, engine):
             engine.attach("events", mount)
-            return pa.Table.from_batches(list(engine.query(sql))).to_pylist()
+            return _rows(engine.query(sql))
 
     def content(self) -> dict[str, str]:
         """The table's rows as a hash, by place and value."""
@@ -90,7 +90,12 @@ class Lake:
         with self.engine() as (_, engine):
             engine.attach("aside", mount)
             found = engine.query("SELECT * FROM aside ORDER BY _kafka_partition, _kafka_offset")
-            return pa.Table.from_batches(list(found)).to_pylist()
+            return _rows(found)
+
+    def resync(self) -> int:
+        """`asgard resync` of the table; the exit code."""
+        command = [sys.executable, "-c", MAIN, "resync", "bronze.log.events"]
+        return subprocess.run(command, cwd=self.folder, check=False).returncode
 
     def run(self, *arguments: str) -> int:
         """`asgard run` to its end; the exit code."""
@@ -112,9 +117,14 @@ class Follower:
             )
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        """Of one kind, of all followers of the lake."""
-        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [one for one in map(json.loads, lines) if one["event"] == kind]
+        """Of one kind, of all followers of the lake; a line that a kill cut off tells nothing."""
+        found = []
+        for line in self.log.read_text().splitlines():
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict) and event.get("event") == kind:
+                    found.append(event)
+        return found
 
     def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
         """Waits until something is so, as long as the process lives."""
@@ -134,6 +144,11 @@ class Follower:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+
+def _rows(found: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pa.Table.from_batches(list(found), schema=found.schema).to_pylist()
+    return rows
 
 
 @contextmanager

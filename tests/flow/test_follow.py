@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from confluent_kafka import TopicPartition
 
 from tests.flow.following import Follower, Lake, producing, truth
 from tests.servers.kafka import Broker, kafka_broker
@@ -69,7 +70,7 @@ def test_what_nobody_can_decode_is_set_aside_with_its_bytes(kafka: Broker, tmp_p
         (2, b"\xfe", b'{"id": 2}'),
         (4, None, b"{"),
     ]
-    assert aside[0]["_kafka_rescued"] == "[1]"
+    assert aside[0]["_rescued"] == "[1]"
     assert "value: it is no JSON" in aside[1]["_asgard_reason"]
     assert "key: it is not UTF-8" in aside[2]["_asgard_reason"]
     assert any("could not be decoded" in told["what"] for told in follower.events("warning"))
@@ -108,6 +109,71 @@ def test_small_files_are_put_together_while_the_log_is_followed(kafka: Broker, t
     kafka.send(topic, '{"id": 60}')
     assert lake.run() == 0  # the position is as good as before
     assert lake.rows() == 61
+
+
+def test_a_log_is_read_again_from_where_it_is_wished(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic()
+    kafka.send(topic, *map(str, range(6)))
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"window": {"rows": 2, "seconds": 0.1}})
+    values = "SELECT value FROM events ORDER BY _kafka_offset, value"
+
+    def held() -> str:
+        return "".join(row["value"] for row in lake.query(values))
+
+    assert lake.run() == 0
+    assert held() == "012345"
+    again = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"start": {"0": 4}, **lake.table})
+    assert again.run() == 0  # a start is where a first load begins
+    assert held() == "012345"
+    assert again.run("--full-refresh") == 0
+    assert held() == "45"
+    kafka.send(topic, "6")
+    assert again.run() == 0
+    assert held() == "456"
+    assert lake.resync() == 0
+    kafka.send(topic, "7")
+    assert again.run() == 0
+    assert held() == "4567"
+    _delete_records(kafka, topic, 8)
+    assert again.run("--full-refresh") == 0
+    assert lake.rows() == 0  # an empty log empties the table
+    assert held() == ""
+
+
+def test_the_newest_message_of_every_key_is_kept(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic(partitions=2)
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"mode": "merge", "primary_key": "_kafka_key"})
+    follower = Follower(lake)
+    for number in range(20):
+        key = f"k{number % 4}"
+        kafka.send(topic, {"key": key, "value": str(number)}, partition=number % 2)
+    kafka.send(topic, {"key": "k1", "value": None}, partition=1)
+    newest = "SELECT _kafka_key AS k, value AS v, _kafka_tombstone AS gone FROM events ORDER BY k"
+    wanted = [("k0", "16", False), ("k1", None, True), ("k2", "18", False), ("k3", "19", False)]
+    follower.until(lambda: lake.rows() == 4 and [tuple(r.values()) for r in lake.query(newest)] == wanted)
+    assert follower.stop() == 0
+
+
+def test_what_cannot_heal_ends_the_following_with_the_reason(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic()
+    kafka.send(topic, *map(str, range(6)))
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, {"stop": {"0": 2}})
+    assert lake.run() == 0
+    _delete_records(kafka, topic, 4)
+    strict = Follower(Lake(tmp_path / "lake", kafka.bootstrap, topic))
+    assert strict.process.wait(60) == 4
+    (ended,) = strict.events("step.finished")
+    assert ended["error"]["type"] == "PositionLost"
+    lenient = Follower(Lake(tmp_path / "lake", kafka.bootstrap, topic, {"lost_offsets": "earliest"}))
+    lenient.until(lambda: lake.rows() == 4)
+    assert lenient.stop() == 0
+    assert any("2 offsets are gone" in told["what"] for told in lenient.events("warning"))
+
+
+def _delete_records(broker: Broker, topic: str, offset: int) -> None:
+    admin = broker.admin()
+    (deleted,) = admin.delete_records([TopicPartition(topic, 0, offset)]).values()
+    deleted.result(30)
 
 
 def test_whoever_is_killed_nothing_is_lost_and_nothing_comes_twice(

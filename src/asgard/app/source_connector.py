@@ -389,7 +389,7 @@ def _read(source: Source, split: Split) -> Batches:
         while True:
             polled = reader.poll(source.settings.batch_bytes, POLL_SECONDS)
             if isinstance(polled, Batch):
-                yield polled.data
+                yield polled.whole
             elif isinstance(polled, Progress) and polled.done:
                 return
     finally:

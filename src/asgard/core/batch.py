@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from asgard.core.errors import DataError
 from asgard.core.position import Token
 
 REASON = "_asgard_reason"
@@ -33,6 +34,22 @@ class Batch:
     data: pa.RecordBatch
     token: Token | None = None
     rejected: pa.RecordBatch | None = None
+
+    @property
+    def whole(self) -> pa.RecordBatch:
+        """The rows, for those who have no quarantine.
+
+        Raises:
+            DataError: messages could not be decoded, and would be lost without a word.
+        """
+        if self.rejected is not None and self.rejected.num_rows:
+            raise DataError(
+                f"{self.rejected.num_rows} messages could not be decoded; the first: "
+                f"{self.rejected.column(REASON)[0].as_py()}",
+                hint="format: raw carries them as bytes; a run into the lake sets them aside",
+                where={"stream": self.stream},
+            )
+        return self.data
 
 
 @dataclass(frozen=True, slots=True)

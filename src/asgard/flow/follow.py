@@ -170,7 +170,7 @@ class _Road:
     def _must_replace(self) -> bool:
         """Whether a commit has to follow although nothing came: an empty log empties the table, too."""
         replaces = self._pipeline.selection.mode is Mode.REPLACE
-        return replaces and self._over and self._token != self._position.token and not self._outcome.commits
+        return replaces and self._over and not self._outcome.commits
 
     def _first(self, reader: Reader) -> Batch | None:
         """The batch that opens a window; None at the end."""

@@ -177,7 +177,7 @@ def _rows(
                 polled = reader.poll(batch_bytes, POLL_SECONDS)
                 if isinstance(polled, Batch):
                     tally.add(polled.data.num_rows, polled.data.nbytes, setting)
-                    yield landing.dressed(polled.data)
+                    yield landing.dressed(polled.whole)
                 elif isinstance(polled, Progress) and polled.done:
                     return
     finally:
