@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,7 @@ from asgard.transport.parquet_pages import encrypted, row_bytes
 
 MOST_BATCH_ROWS = 16_384
 BUFFER_BYTES = 1 << 20
+FAR_BYTES = 64 << 20
 
 
 @contextmanager
@@ -41,21 +43,33 @@ def _opened(file: FoundFile, int96_unit: str = "us") -> Iterator[pq.ParquetFile]
     with translated(file.name):
         refuse_changed(file)
         try:
-            with (
-                file.place.content(file) as content,
-                pq.ParquetFile(
-                    content,
-                    pre_buffer=False,
-                    buffer_size=BUFFER_BYTES,
-                    coerce_int96_timestamp_unit=int96_unit,
-                    page_checksum_verification=True,
-                ) as opened,
-            ):
-                yield opened
+            with file.place.content(file) as content, _reader(content, int96_unit) as opened:
+                # What is far away is asked for in large pieces, as long as a row group of it may be held.
+                if isinstance(content, str) or _most_stored_bytes(opened.metadata) > FAR_BYTES:
+                    yield opened
+                else:
+                    yield _reader(content, int96_unit, metadata=opened.metadata, pre_buffer=True)
         except OSError as error:
             if "crypt" not in str(error):
                 raise
             raise encrypted(file) from error
+
+
+def _reader(content: str | IO[bytes], int96_unit: str, **how: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        content,
+        buffer_size=BUFFER_BYTES,
+        coerce_int96_timestamp_unit=int96_unit,
+        page_checksum_verification=True,
+        **{"pre_buffer": False, **how},
+    )
+
+
+def _most_stored_bytes(about: pq.FileMetaData) -> int:
+    """The largest row group as it is stored."""
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    sizes = [sum(group.column(n).total_compressed_size for n in range(about.num_columns)) for group in groups]
+    return max(sizes, default=0)
 
 
 def row_groups(file: FoundFile) -> list[tuple[int, int]]:
