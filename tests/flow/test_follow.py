@@ -5,7 +5,9 @@ What the table must hold is asked of the topic by a plain consumer, and compared
 
 from __future__ import annotations
 
+import json
 import random
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +170,18 @@ def test_what_cannot_heal_ends_the_following_with_the_reason(kafka: Broker, tmp_
     lenient.until(lambda: lake.rows() == 4)
     assert lenient.stop() == 0
     assert any("2 offsets are gone" in told["what"] for told in lenient.events("warning"))
+
+
+def test_what_ends_by_itself_cannot_be_followed(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake", "127.0.0.1:1", "events")
+    sqlite3.connect(lake.folder / "shop.db").execute("CREATE TABLE orders (id INTEGER)").connection.close()
+    project = lake.folder / "asgard.yml"
+    document = json.loads(project.read_text())
+    shop = {"type": "sqlite", "database": "shop.db", "tables": ["orders"]}
+    document["data_sources"] = {"shop": shop}
+    project.write_text(json.dumps(document))
+    for wrong in ((), ("shop",), ("shop.orders",), ("nothing",), ("--full-refresh",)):
+        assert lake.run("--follow", *wrong) == 2
 
 
 def _delete_records(broker: Broker, topic: str, offset: int) -> None:

@@ -35,7 +35,7 @@ class Feature(Flag):
     RESUME = auto()  # a half-read plan can be finished by a later one
     QUERY = auto()  # it takes a query of the user's instead of a table
     CHANGES = auto()  # it can follow a change log
-    ENDLESS = auto()  # it never ends by itself
+    ENDLESS = auto()  # it never ends by itself: a log; plans are one split a stream, batches carry tokens
 
 
 @dataclass(frozen=True)
