@@ -145,10 +145,10 @@ class FaultyNetwork:
                 number = len(self.passed_bytes)
                 self.passed_bytes.append(0)
                 self._open += [client, server]
+            for one in (client, server):
+                one.settimeout(None)
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for pair, upstream in (((server, client), False), ((client, server), True)):
-                for one in pair:
-                    one.settimeout(None)
-                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 pump = threading.Thread(target=self._pump, args=(*pair, number, upstream), daemon=True)
                 pump.start()
 

@@ -137,7 +137,11 @@ class Connection:
         tls = server.tls()
         with _connecting(server):
             self._connection = self._signed_in(tls)
-        self._settle()
+        try:
+            self._settle()
+        except BaseException:
+            self.close()
+            raise
 
     def _signed_in(self, tls: dict[str, Any]) -> pymysql.Connection[Any]:
         driver = _driver()
@@ -171,6 +175,7 @@ class Connection:
                     f"{server.where} speaks no TLS", hint="ssl_mode: disable sends all in the clear"
                 )
         except BaseException:
+            plain.close()
             self._close_line()
             if self._broken:
                 raise Unreachable(
@@ -249,8 +254,10 @@ class Connection:
         self.break_off()
         with suppress(AsgardError):
             side = Connection(_hurried(self.server))
-            side.rows(f"KILL {self.id}")
-            side.close()
+            try:
+                side.rows(f"KILL {self.id}")
+            finally:
+                side.close()
 
     def close(self) -> None:
         """Ends the connection and its transaction; more than once is fine."""
@@ -380,13 +387,13 @@ def _connecting(server: Server) -> Iterator[None]:
         raise
     except pymysql.Error as error:
         cause = getattr(error, "original_exception", None)
-        if isinstance(cause, ssl.SSLError) or "SSL is required" in str(error):
+        if _is_about_tls(cause) or "SSL is required" in str(error):
             raise _tls_failure(server, cause or error) from None
         found = explained(server, error)
         raise (_unanswered(server, found.what) if isinstance(found, Unreachable) else found) from None
-    except ssl.SSLError as error:
-        raise _tls_failure(server, error) from None
     except OSError as error:
+        if _is_about_tls(error):
+            raise _tls_failure(server, error) from None
         raise _unanswered(server, str(error)) from None
     except (UnicodeError, OverflowError) as error:
         raise ConfigError(f"{server.where} is no address: {error}", hint="check host") from None
@@ -395,6 +402,11 @@ def _connecting(server: Server) -> Iterator[None]:
             f"{server.host}:{server.port} does not speak MySQL's protocol: {server.clean(str(error))}",
             hint="check host and port",
         ) from None
+
+
+def _is_about_tls(error: object) -> bool:
+    """Whether TLS itself failed, and not the line below it."""
+    return isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
 def _unanswered(server: Server, text: str) -> Unreachable:
