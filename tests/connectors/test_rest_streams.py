@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import asgard
-from asgard.connectors import _api_source, _api_spool
+from asgard.connectors import _api_gathering, _api_spool
 from asgard.connectors._api_config import ApiConfig
 from asgard.connectors.rest import RestSource
 from asgard.core.errors import ConfigError, DataError, PositionLost, SchemaChanged, Unreachable
@@ -360,7 +360,7 @@ def test_manifests_that_are_wrong(source: Make, manifest: dict[str, Any], says: 
 
 
 def test_a_killed_run_goes_on_at_its_page(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_api_source, "STRETCH_ROWS", 10)
+    monkeypatch.setattr(_api_gathering, "STRETCH_ROWS", 10)
     rows = [
         {"id": number, "at": f"2024-01-01T00:{number // 60:02}:{number % 60:02}Z"} for number in range(60)
     ]
@@ -416,7 +416,7 @@ def test_what_was_tried_is_not_tried_again_by_the_run(api: Api, tmp_path: Path) 
 
 
 def test_a_page_to_go_on_with_has_no_secret(api: Api, source: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_api_source, "STRETCH_ROWS", 5)
+    monkeypatch.setattr(_api_gathering, "STRETCH_ROWS", 5)
 
     def answer(asked: Asked) -> Reply:
         assert asked.query["key"] == "canary-70aa"

@@ -109,7 +109,7 @@ def _has_records(document: Any) -> bool:
     """Whether there may be a record in it that is not in a list: no list is empty."""
     if isinstance(document, dict):
         return all(_has_records(value) for value in document.values())
-    return document != []
+    return bool(document != [])
 
 
 def _path_of_list(document: Any, path: str = "") -> str | None:

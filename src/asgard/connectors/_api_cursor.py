@@ -206,7 +206,7 @@ def _lowered(value: Value, lag_seconds: float, format: str) -> Value | None:
 
 def _is_milliseconds(value: int | Decimal, format: str) -> bool:
     """Whether a number of time counts milliseconds: such numbers of seconds lie beyond the year 5000."""
-    return format in ("unix", "unix_ms", "iso", "date") and abs(value) > 100_000_000_000
+    return format in ("unix", "unix_ms", "iso", "date") and abs(Decimal(value)) > 100_000_000_000
 
 
 def _seconds(value: Value | None, format: str) -> Decimal | None:

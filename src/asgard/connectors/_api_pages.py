@@ -195,10 +195,10 @@ class Reading:
         keyset = listed.pagination if isinstance(listed.pagination, KeysetPages) else None
         last = keyset.start if keyset else ""
         template = listed.request
-        request: Request | None = _asked(template, {**self._values, **values, "last": last})
-        request = first_request(request, listed.pagination)
+        first = _asked(template, {**self._values, **values, "last": last})
+        request: Request | None = first_request(first, listed.pagination)
         if mark.request is not None:
-            request = replace(request, **mark.request)
+            request = replace(first, **mark.request)
         seen: dict[bytes, int] = {}
         so_far = SoFar(mark.pages, mark.records)
         while request is not None:

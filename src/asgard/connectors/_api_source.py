@@ -12,11 +12,8 @@ that does not change, ask for that in `params`.
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 from itertools import chain, islice
 from typing import Any
@@ -24,49 +21,26 @@ from typing import Any
 import pyarrow as pa
 
 from asgard.connectors._api_config import ApiConfig, open_client
-from asgard.connectors._api_cursor import Stand, Value, higher, is_above, sent, server_clock, value_of
+from asgard.connectors._api_cursor import Stand, Value, sent
+from asgard.connectors._api_gathering import Begun, Fetched, Gathering, Wish, above
 from asgard.connectors._api_manifest import Manifest
-from asgard.connectors._api_options import ApiStreamOptions, Increment, Parent
+from asgard.connectors._api_options import ApiStreamOptions, Parent
 from asgard.connectors._api_pages import Mark, Page, Reading
-from asgard.connectors._api_paging import Offsets, PageNumbers, value_at
+from asgard.connectors._api_paging import value_at
 from asgard.connectors._api_spool import Spool, without_empty
-from asgard.core.budget import MEBIBYTE
-from asgard.core.errors import ConfigError, DataError, PositionLost, QueryError, SchemaChanged
+from asgard.core.errors import ConfigError, DataError, PositionLost, QueryError
 from asgard.core.position import Position, Token
 from asgard.core.source import Feature, Plan, Source
-from asgard.core.stream import Mode, Selection, Split, Stream
-from asgard.core.types import TYPE, metadata
-from asgard.transport.column_types import WORDS, field_of, refuse_unknown, word_of
+from asgard.core.stream import Selection, Split, Stream
+from asgard.transport.column_types import field_of, refuse_unknown
 from asgard.transport.http import HttpClient, Request
 from asgard.transport.json_records import RecordProofs, typed_records
 from asgard.transport.oauth import TokenStore
 
-STRETCH_BYTES = 64 * MEBIBYTE
-STRETCH_SECONDS = 300.0
-STRETCH_ROWS = 200_000
-"""After so much a plan with a cursor ends, is committed, and the next one goes on at the next page."""
 MOST_READINGS = 3
 """How often a list whose count fell while it was read is read altogether."""
-GC_OBJECTS = 100_000
 EMPTY_PAGES = 20
 """How many pages without records `describe` looks behind."""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """What a plan fetched of one stream.
-
-    Attributes:
-        pages: how many.
-        token: where the stream stands with it; None without a cursor.
-        goes_on: whether there is more to be read.
-    """
-
-    spool: Spool
-    pages: int
-    token: Token | None
-    goes_on: bool
-    warnings: tuple[str, ...] = ()
 
 
 class ApiSource(Source):
@@ -85,7 +59,7 @@ class ApiSource(Source):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._client: HttpClient | None = None
-        self._begun: dict[str, _Begun] = {}
+        self._begun: dict[str, Begun] = {}
         self._spools: dict[str, Spool] = {}
         self._types: dict[str, dict[str, str]] = {}
 
@@ -122,7 +96,7 @@ class ApiSource(Source):
         wanted = self.resolved(name, options, query)
         proofs = self._proofs(name, wanted, {})
         proofs.expect(wanted.columns)
-        begun = _Begun(wanted, self._reading(name, wanted, {}).pages())
+        begun = Begun(wanted, self._reading(name, wanted, {}).pages())
         self._begun[name] = begun
         for page in islice(begun.rest, EMPTY_PAGES):
             begun.pages.append(page)
@@ -131,7 +105,7 @@ class ApiSource(Source):
                 break
         schema = self._schema(proofs.schema, wanted, name)
         cursor = wanted.incremental.cursor if wanted.incremental else None
-        candidates = (cursor,) if cursor in schema.names else ()
+        candidates = (cursor,) if cursor is not None and cursor in schema.names else ()
         # No primary key: whatever an API promises, a page that shifts brings a record twice.
         return Stream(name, name, "", schema, (), candidates)
 
@@ -168,12 +142,12 @@ class ApiSource(Source):
                 self.settings.cancel.check()
                 yield batch
             return
-        options = self.StreamOptions.model_validate(spec["options"])  # type: ignore[attr-defined]
+        options = self.StreamOptions.model_validate(spec["options"])
         reading = self._reading(spec["name"], options, spec["values"])
         start = None if spec["mark"] is None else Mark.from_json(spec["mark"])
         for page in islice(reading.pages(start), spec["pages"]):
             self.settings.cancel.check()
-            records = _above(page.records, spec["cursor"], _bound(spec["above"]))
+            records = above(page.records, spec["cursor"], _bound(spec["above"]))
             records = without_empty(records, schema) if options.empty_is_null else records
             if records:
                 yield typed_records(records, schema, spec["name"], frozenset(options.exclude_columns))
@@ -275,13 +249,13 @@ class ApiSource(Source):
             )
         return pa.schema(field_of(column, word) for column, word in options.columns.items())
 
-    def _wish(self, selection: Selection, position: Position | None, until: Token | None) -> _Wish:
+    def _wish(self, selection: Selection, position: Position | None, until: Token | None) -> Wish:
         """What is to be fetched, from which value and page on."""
         stream, cursor = selection.stream, selection.cursor
         options = self.resolved(stream.name, selection.options, selection.query)
         where = {"stream": stream.name}
         if cursor is None:
-            return _Wish(selection, options)
+            return Wish(selection, options)
         increment = options.incremental
         if increment is None or (increment.cursor is not None and increment.cursor != cursor):
             known = f"`cursor: {increment.cursor}`" if increment else "`incremental: {param: updated_since}`"
@@ -308,15 +282,24 @@ class ApiSource(Source):
             lag = selection.cursor_lag or increment.lag_seconds
             bound = sent(stand.value, lag, increment, {**where, "column": cursor})
             values["since"] = str(bound) if increment.as_text else bound
-        return _Wish(selection, options, increment, stand, values)
+        return Wish(selection, options, increment, stand, values)
 
-    def _fetched(self, wish: _Wish) -> Fetched:
+    def _fetched(self, wish: Wish) -> Fetched:
         """The pages of a wish; those of a list whose count falls meanwhile are read again."""
         name = wish.selection.stream.name
         for attempt in range(MOST_READINGS):
             begun = self._begun.pop(name, None)
-            usable = begun if begun and wish.is_whole and begun.options == wish.options else None
-            gathering = _Gathering(self, wish, usable)
+            if begun and wish.is_whole and begun.options == wish.options:
+                pages: Iterator[Page] = chain(begun.pages, begun.rest)
+            else:
+                pages = self._reading(name, wish.options, wish.values or {}).pages(wish.start)
+            try:
+                proofs = self._proofs(name, wish.options, wish.known)
+            except (KeyError, TypeError, ValueError) as error:
+                raise PositionLost(
+                    "the position's columns cannot be read", hint=f"asgard resync {name}"
+                ) from error
+            gathering = Gathering(wish, proofs, pages, self.settings.cancel)
             found = gathering.all()
             if not gathering.fell:
                 return found
@@ -326,148 +309,6 @@ class ApiSource(Source):
         return replace(found, warnings=(*found.warnings, told))
 
 
-@dataclass
-class _Begun:
-    """A reading that `describe` began, for the plan to go on with.
-
-    Attributes:
-        pages: those it looked at.
-        rest: those behind them.
-    """
-
-    options: ApiStreamOptions
-    rest: Iterator[Page]
-    pages: list[Page] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """What is to be fetched.
-
-    Attributes:
-        increment, stand: None without a cursor.
-        values: for placeholders.
-    """
-
-    selection: Selection
-    options: ApiStreamOptions
-    increment: Increment | None = None
-    stand: Stand | None = None
-    values: Mapping[str, Any] | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it begins with the first page of everything."""
-        return not self.values and (self.stand is None or self.stand.mark is None)
-
-    @property
-    def above(self) -> Value | None:
-        """Only records above this are wanted: without a key, those at the bound would come twice."""
-        keyed = self.selection.primary_key or self.selection.mode is not Mode.APPEND
-        return None if self.stand is None or keyed else self.stand.value
-
-
-class _Gathering:
-    """One reading of a stream into a spool.
-
-    Attributes:
-        fell: whether the count of records that answers tell fell, or is more than came.
-    """
-
-    def __init__(self, source: ApiSource, wish: _Wish, begun: _Begun | None) -> None:
-        stand, selection = wish.stand, wish.selection
-        known = stand.columns if stand else {}
-        self.fell = False
-        self._source, self._wish, self._begun = source, wish, begun
-        self._name = selection.stream.name
-        self._where = {"stream": self._name, "column": selection.cursor or ""}
-        try:
-            proofs = source._proofs(self._name, wish.options, known)
-        except (KeyError, TypeError, ValueError) as error:
-            raise PositionLost("the position's columns cannot be read", hint="asgard resync") from error
-        key = selection.primary_key or wish.options.record_key
-        self._spool = Spool(self._name, proofs, key, empty_is_null=wish.options.empty_is_null)
-        self._before = proofs.schema if known else None
-        self._highest = stand.highest if stand and stand.mark else None
-        self._began = stand.began if stand and stand.mark else None
-        self._pages = 0
-        self._ends_at = time.monotonic() + STRETCH_SECONDS
-
-    def all(self) -> Fetched:
-        """Reads to the end, or as far as one plan goes.
-
-        Raises:
-            DataError, QueryError: an answer is not what it should be; nothing is kept.
-        """
-        try:
-            with _rare_collections():
-                page = self._gathered()
-                self._spool.finish()
-            return self._result(page)
-        except BaseException:
-            self._spool.close()
-            raise
-
-    def _gathered(self) -> Page | None:
-        wish = self._wish
-        start = wish.stand.mark if wish.stand else None
-        if self._begun is not None:
-            pages = chain(self._begun.pages, self._begun.rest)
-        else:
-            pages = self._source._reading(self._name, wish.options, wish.values or {}).pages(start)
-        most = wish.selection.limit_rows
-        highest_total = 0
-        page: Page | None = None
-        counted = isinstance(wish.options.pagination, PageNumbers | Offsets) and start is None
-        for page in pages:
-            self._source.settings.cancel.check()
-            self._pages += 1
-            self._take(page)
-            if counted and page.total is not None:
-                self.fell = self.fell or page.total < highest_total
-                highest_total = max(highest_total, page.total)
-            if self._is_enough(page) or (most is not None and self._spool.rows >= most):
-                return page
-        if counted and highest_total > self._spool.rows - self._spool.repeated:
-            self.fell = True
-        return page
-
-    def _take(self, page: Page) -> None:
-        if self._began is None:
-            self._began = server_clock(page.date, time.time())
-        cursor = self._wish.selection.cursor
-        if cursor is not None:
-            records = _above(page.records, cursor, self._wish.above)
-            page = replace(page, records=records)
-            for record in records:
-                value = value_of(value_at(record, cursor), self._where)
-                self._highest = higher(self._highest, value, self._where)
-        self._spool.add(page)
-
-    def _is_enough(self, page: Page) -> bool:
-        """Whether the plan may end here, and has enough: what comes next is found by the cursor."""
-        if self._wish.stand is None or not page.marked or self._wish.selection.mode is Mode.REPLACE:
-            return False
-        spool = self._spool
-        full = spool.size_bytes >= STRETCH_BYTES or spool.rows >= STRETCH_ROWS
-        return full or time.monotonic() >= self._ends_at
-
-    def _result(self, last: Page | None) -> Fetched:
-        stand, spool = self._wish.stand, self._spool
-        if self._before is not None:
-            _refuse_other_types(self._before, spool.schema, self._name)
-        if stand is None or last is None:
-            return Fetched(spool, self._pages, None if stand is None else stand.token, False)
-        assert self._began is not None
-        assert self._wish.increment is not None
-        columns = spool.proofs.to_json()
-        if last.onward is not None:
-            token = stand.left_at(last.onward, self._highest, self._began, columns).token
-            return Fetched(spool, self._pages, token, self._wish.selection.limit_rows is None)
-        ended = stand.ended(self._highest, self._began, columns, self._wish.increment)
-        return Fetched(spool, self._pages, ended.token, False)
-
-
 class _ApiPlan(Plan):
     """A plan of fetched streams."""
 
@@ -475,7 +316,7 @@ class _ApiPlan(Plan):
         super().__init__(())
         self._source = source
 
-    def add(self, wish: _Wish, found: Fetched) -> None:
+    def add(self, wish: Wish, found: Fetched) -> None:
         """Adds a stream that was fetched."""
         stream, options = wish.selection.stream, wish.options
         schema = found.spool.schema
@@ -484,7 +325,7 @@ class _ApiPlan(Plan):
         else:
             schema = stream.schema  # nothing changed, and nothing is known of before
         self.streams[stream.id] = replace(stream, schema=schema, size_bytes=found.spool.size_bytes)
-        mark = wish.stand.mark if wish.stand else None
+        mark = wish.start
         spec = {
             "name": stream.name,
             "options": options.model_dump(mode="json", exclude_defaults=True),
@@ -508,42 +349,8 @@ class _ApiPlan(Plan):
         self._source.forget(list(self.streams))
 
 
-@contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Lets Python look for cycles less often: records are many objects at once, and none of them is garbage
-    before all are; looking for it took a fifth of the processor."""
-    thresholds = gc.get_threshold()
-    gc.set_threshold(GC_OBJECTS, *thresholds[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*thresholds)
-
-
-def _above(records: list[Any], cursor: str | None, bound: Value | None) -> list[Any]:
-    if bound is None or cursor is None:
-        return records
-    return [record for record in records if is_above(value_at(record, cursor), bound)]
-
-
 def _bound(written: Any) -> Value | None:
     if written is None:
         return None
     kind, text = written
     return str(text) if kind == "str" else Decimal(text)
-
-
-def _refuse_other_types(before: pa.Schema, now: pa.Schema, name: str) -> None:
-    """Refuses values that the columns of what is in the table already do not carry."""
-    for column in before:
-        other = now.field(column.name)
-        same = other.type == column.type and metadata(other).get(TYPE) == metadata(column).get(TYPE)
-        if same or pa.types.is_null(column.type):
-            continue
-        word = "json" if metadata(other).get(TYPE) == "json" else word_of(other.type)
-        assert word in WORDS or word.startswith("decimal")
-        raise SchemaChanged(
-            f"a value came that {column.type} does not carry, which {column.name} was so far",
-            hint=f"`columns: {{{column.name}: {word}}}` in asgard.yml, and then asgard resync",
-            where={"stream": name, "column": column.name},
-        )

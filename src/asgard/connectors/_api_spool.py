@@ -202,7 +202,7 @@ def _is_kept(typed: pa.Schema, column: pa.Field) -> bool:
 
 
 def _label(column: pa.Field) -> bytes:
-    return (column.metadata or {}).get(b"asgard.type", b"")
+    return bytes((column.metadata or {}).get(b"asgard.type", b""))
 
 
 def _written(batch: pa.RecordBatch) -> bytes:
