@@ -10,12 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from asgard.app.specs import TableSpec
+from asgard.app.streams import masking_of
 from asgard.app.workspace import Workspace
 from asgard.core.batch import Batch
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.events import Emit, Event, Kind
 from asgard.core.source import Source
 from asgard.core.stream import Selection, Stream
+from asgard.quality.masking import Masking
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def discover(workspace: Workspace, name: str, pattern: str = "*") -> list[Stream
 
 
 def sample(workspace: Workspace, name: str, limit_rows: int = 10) -> pa.Table:
-    """The first rows of a stream as the source gives them; nothing is written.
+    """The first rows of a stream as the source gives them, masked where the project says so.
 
     Args:
         name: `source.stream`; options come from the project where it names the stream.
@@ -87,11 +89,13 @@ def sample(workspace: Workspace, name: str, limit_rows: int = 10) -> pa.Table:
     spec = workspace.project.sources.get(source_name)
     entries = [table for table in spec.tables if table.name == stream_name] if spec else []
     entry = entries[0] if entries and not entries[0].is_pattern else None
+    entry = entry or TableSpec(name=stream_name)
+    masking = masking_of(workspace.project, source_name, stream_name, entry)
     with workspace.source(source_name) as source:
-        return first_rows(source, entry or TableSpec(name=stream_name), limit_rows)
+        return first_rows(source, entry, limit_rows, masking)
 
 
-def first_rows(source: Source, spec: TableSpec, limit_rows: int) -> pa.Table:
+def first_rows(source: Source, spec: TableSpec, limit_rows: int, masking: Masking | None = None) -> pa.Table:
     """The first rows of a stream, in the source's own types."""
     stream = source.describe(spec.name, spec.options, spec.query)
     selection = Selection(stream, query=spec.query, options=spec.options, limit_rows=limit_rows)
@@ -108,4 +112,6 @@ def first_rows(source: Source, spec: TableSpec, limit_rows: int) -> pa.Table:
                     batches.append(polled.data.slice(0, limit_rows - rows))
             finally:
                 reader.close()
-    return pa.Table.from_batches(batches, schema=stream.schema)
+    if masking is None:
+        return pa.Table.from_batches(batches, schema=stream.schema)
+    return pa.Table.from_batches(map(masking.applied, batches), schema=masking.schema(stream.schema))

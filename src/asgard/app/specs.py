@@ -14,6 +14,7 @@ from asgard.app.quantities import DURATION_PATTERN, Lag, Size, parse_duration
 from asgard.core.config import Config
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
+from asgard.quality.masking import Mask
 from asgard.quality.spec import CheckSpec
 
 MODES = (Mode.REPLACE, Mode.APPEND, Mode.MERGE)
@@ -152,6 +153,11 @@ class TableSpec(Config):
     )
     checks: tuple[CheckSpec, ...] = Field(
         default=(), description="What the rows must be up to before they appear."
+    )
+    mask: dict[str, Mask] = Field(
+        default={},
+        description="Columns that may not lie in clear: hash, tokenize, partial or redact. Done before "
+        "anything is written.",
     )
     exclude: Names = Field(default=(), description="Patterns of names that a name with * leaves out.")
     allow_missing: bool = Field(

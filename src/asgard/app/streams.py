@@ -10,12 +10,13 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self
 
-from asgard.app.project import SourceSpec, TableSpec
+from asgard.app.project import Project, SourceSpec, TableSpec
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, ConfigError, Refused
 from asgard.core.events import Kind
 from asgard.core.names import lake_names, stream_table
+from asgard.core.secret import reveal
 from asgard.core.source import Feature, Source
 from asgard.core.stream import Mode, Selection
 from asgard.core.table import TableName
@@ -25,6 +26,7 @@ from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
 from asgard.flow.window import Window
+from asgard.quality.masking import Masking, misused
 from asgard.quality.spec import checks_of
 
 Work = Callable[[Setting], Outcome]
@@ -291,6 +293,11 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
             f"{wanted.stream} is to be merged, but has no primary key",
             hint="give it primary_key: [column, ...]",
         )
+    masking = masking_of(workspace.project, wanted.source, wanted.stream, spec)
+    if masking is not None:
+        kept = keys if spec.primary_key or mode is not Mode.REPLACE else ()
+        for column, what, hint in misused(spec.mask, kept, spec.cursor):
+            raise ConfigError(f"{wanted.stream}: {column} {what}", hint=hint)
     selection = Selection(
         stream=stream,
         mode=Mode.REPLACE if anew else mode,
@@ -301,4 +308,18 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
         options=spec.options,
     )
     table = workspace.lake.table(wanted.table)
-    return Pipeline(source, selection, table, checks_of(spec.checks), spec.allow_missing, anew=anew)
+    checks = checks_of(spec.checks)
+    return Pipeline(source, selection, table, checks, spec.allow_missing, anew=anew, masking=masking)
+
+
+def masking_of(project: Project, source: str, stream: str, spec: TableSpec) -> Masking | None:
+    """The masks of a stream; None when it has none.
+
+    Raises:
+        ConfigError: they need a key, and the project has none.
+    """
+    if not spec.mask:
+        return None
+    key = reveal(project.masking_key)
+    may_miss = spec.is_pattern or spec.allow_missing
+    return Masking(spec.mask, f"{source}.{stream}", key.encode() if key else None, may_miss)

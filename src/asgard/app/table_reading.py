@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from asgard.app.mistakes import Mistakes, Place
-from asgard.app.project_file import spelled_out
+from asgard.app.project_file import spelled_out, values_of
 from asgard.app.specs import TableSpec
 from asgard.app.validation import Entries, dotted, keys_of, read_model, said
 from asgard.app.yaml_text import Node
 from asgard.core.source import Feature
 from asgard.core.stream import Mode
+from asgard.quality.masking import misused
 
 TABLE_KEYS = tuple(key for key in keys_of(TableSpec) if key not in ("options", "origin"))
 """Keys that a table has with every connector."""
-NOT_DEFAULTS = ("name", "table", "as")
+NOT_DEFAULTS = ("name", "table", "as", "mask")
 
 
 @dataclass
@@ -62,6 +63,11 @@ class TableReader:
         self._check_together(_Keys(nodes), _Keys(entry.value), path, place)
         if spec is None:
             return None
+        for column, what, hint in misused(spec.mask, spec.primary_key, spec.cursor):
+            where = values_of(entry.value.get("mask")).get(column)
+            self.mistakes.add(
+                what, path=dotted(path, f"mask.{column}"), hint=hint, place=where and where.where
+            )
         mode = spec.mode or self._mode(spec)
         completed = {
             "mode": mode,

@@ -23,7 +23,7 @@ from asgard.core.position import Position, Token
 from asgard.core.source import Plan, Reader
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, Load, LoadRequest, Staged
-from asgard.flow.ingest import Pipeline, known_names, standard_of
+from asgard.flow.ingest import Pipeline, known_names, refuse_remasked, standard_of
 from asgard.flow.landing import land
 from asgard.flow.outcome import Outcome, Status
 from asgard.flow.reading import POLL_SECONDS, Landing, Tally
@@ -33,6 +33,7 @@ from asgard.flow.window import UNTIL_THE_END, Meter, Window
 
 PAUSES_SECONDS = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 """Before the next attempts; the last for all that follow. A commit begins them anew."""
+UNMASKED = "could not be decoded; its bytes are not kept, because columns of this table are masked"
 REJECTED_BYTES = 8 << 20
 """What is held of messages for the quarantine before it is written."""
 
@@ -154,6 +155,7 @@ class _Road:
         """Commits window by window until there is nothing more, or the drain is asked for."""
         if len(self._plan.splits) != 1:
             raise Bug(f"a log is one split, not {len(self._plan.splits)}")
+        refuse_remasked(self._pipeline, self._landing())
         reader = self._pipeline.source.open(self._plan.splits[0])
         forget = self._setting.cancel.on_cancel(reader.close)
         tidier = Tidier(self._pipeline.table, self._setting)
@@ -194,7 +196,7 @@ class _Road:
 
     def _window_of(self, first: Batch | None, reader: Reader, tidier: Tidier) -> None:
         setting, pipeline = self._setting, self._pipeline
-        landing = Landing.of(self._stream.schema, self._names, setting.run, setting.clock.now())
+        landing = self._landing()
         with pipeline.table.load(self._request(landing)) as load:
             self._rejected = _Rejected(load, landing)
             staged = load.stage(self._batches(first, reader, landing))
@@ -209,6 +211,15 @@ class _Road:
         if self._token is not None:
             reader.acknowledge(self._token)
         tidier.committed()
+
+    def _landing(self) -> Landing:
+        return Landing.of(
+            self._stream.schema,
+            self._names,
+            self._setting.run,
+            self._setting.clock.now(),
+            masking=self._pipeline.masking,
+        )
 
     def _batches(self, first: Batch | None, reader: Reader, landing: Landing) -> Iterator[pa.RecordBatch]:
         """The rows of one window, as the lake takes them."""
@@ -280,8 +291,12 @@ class _Rejected:
         dressed = self._landing.dressed(rejected.select(own))
         beside = [*RAW, pa.field(REASON, pa.string())]
         arrays = [*dressed.columns, *(rejected.column(column.name) for column in beside)]
+        if self._landing.masking is not None:
+            # What could not be decoded cannot be masked: neither its bytes nor what is said of them may stay.
+            arrays[-3:] = [pa.nulls(rejected.num_rows, column.type) for column in RAW]
+            arrays.append(pa.repeat(UNMASKED, rejected.num_rows))
         batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([*dressed.schema, *beside]))
-        self.reason = self.reason or f"the first: {rejected.column(REASON)[0].as_py()}"
+        self.reason = self.reason or f"the first: {batch.column(REASON)[0].as_py()}"
         self.rows += batch.num_rows
         self._waiting.append(batch)
         self._waiting_bytes += batch.nbytes

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from asgard.core.check import Check
-from asgard.core.errors import AsgardError
+from asgard.core.errors import AsgardError, SchemaChanged
 from asgard.core.events import Kind
 from asgard.core.names import lake_names
 from asgard.core.position import Position, Token
@@ -18,6 +18,7 @@ from asgard.flow.landing import Standard, land
 from asgard.flow.outcome import Outcome
 from asgard.flow.reading import Landing, Tally, stage_splits
 from asgard.flow.setting import Setting
+from asgard.quality.masking import Masking, remasked
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Pipeline:
         checks: what the rows must be up to; columns may be named as the source or as the lake does.
         allow_missing: a column that vanished from the source becomes null instead of refusing the load.
         anew: reads from the beginning, whatever the table's position says.
+        masking: what may not lie in clear in the table.
     """
 
     source: Source
@@ -39,6 +41,14 @@ class Pipeline:
     checks: tuple[Check, ...] = ()
     allow_missing: bool = False
     anew: bool = False
+    masking: Masking | None = None
+
+    @property
+    def masks_a_key(self) -> bool:
+        """Whether values of the key may not lie in clear."""
+        return self.masking is not None and any(
+            key in self.masking.masks for key in self.selection.primary_key
+        )
 
 
 def ingest(pipeline: Pipeline, setting: Setting) -> Outcome:
@@ -81,10 +91,11 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
             setting.tell(Kind.WARNING, {"what": warning})
         stream = plan.stream_of(selection)
         names = lake_names(stream.schema.names, known_names(table))
-        landing = Landing.of(stream.schema, names, setting.run, planned_at)
+        landing = Landing.of(stream.schema, names, setting.run, planned_at, masking=pipeline.masking)
+        refuse_remasked(pipeline, landing)
         tally = Tally(len(plan.splits), outcome.rows_read, outcome.bytes_read)
         request = _request(pipeline, landing, setting, first_load)
-        for parcel, reached in _parcels(plan, stream.id, position, setting.budget.parallel):
+        for parcel, reached in _parcels(plan, stream.id, position, pipeline, setting.budget.parallel):
             with table.load(request) as load:
                 _tell_evolution(load, setting, outcome)
                 staged = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
@@ -115,15 +126,16 @@ def standard_of(pipeline: Pipeline, landing: Landing) -> Standard:
 
 
 def _parcels(
-    plan: Plan, stream: str, position: Position, parallel: int
+    plan: Plan, stream: str, position: Position, pipeline: Pipeline, parallel: int
 ) -> Iterator[tuple[Sequence[Split], Position]]:
     """What is published together, and the position that it reaches.
 
     Splits of a resumable plan are published in waves, so that a kill loses no more than the splits in
-    flight; everything else is one parcel: all of it or nothing.
+    flight; everything else is one parcel: all of it or nothing. So is one whose key is masked: splits are
+    often ranges of the key, and their names would be in the position in clear.
     """
     token: Token | None = plan.tokens.get(stream)
-    if stream not in plan.resumable or token is None:
+    if stream not in plan.resumable or token is None or pipeline.masks_a_key:
         yield plan.splits, position.finished(token)
         return
     waves = [plan.splits[start : start + parallel] for start in range(0, len(plan.splits), parallel)] or [()]
@@ -154,6 +166,22 @@ def _request(pipeline: Pipeline, landing: Landing, setting: Setting, first_load:
         run=setting.run,
         memory_bytes=setting.budget.engine_bytes,
     )
+
+
+def refuse_remasked(pipeline: Pipeline, landing: Landing) -> None:
+    """Sees that rows that come and rows that stay are masked in the same way.
+
+    Raises:
+        SchemaChanged: they are not.
+    """
+    if pipeline.selection.mode is Mode.REPLACE or not pipeline.table.exists():
+        return
+    if differing := remasked(pipeline.table.schema(), landing.own):
+        raise SchemaChanged(
+            f"{', '.join(differing)}: the rows in {pipeline.table.name} are masked in another way, "
+            "by another key, or not at all",
+            hint="--full-refresh reads them anew; older versions of the table keep what they have",
+        )
 
 
 def known_names(table: Table) -> Mapping[str, str]:

@@ -19,6 +19,7 @@ from asgard.core.stream import Split
 from asgard.core.table import Load, Staged
 from asgard.core.types import canonical_batch, canonical_schema, with_metadata
 from asgard.flow.setting import Setting
+from asgard.quality.masking import Masking
 
 RUN_ID = "_asgard_run_id"
 POLL_SECONDS = 1.0
@@ -34,6 +35,7 @@ class Landing:
         schema: the same with the metadata columns at the end.
         run: id of the run, for every row.
         extracted_at: the instant of the plan, for every row.
+        masking: what may not lie in clear; put on before anything else is done with a batch.
     """
 
     names: Mapping[str, str]
@@ -41,6 +43,7 @@ class Landing:
     schema: pa.Schema
     run: str
     extracted_at: datetime
+    masking: Masking | None = None
     _constants: list[pa.Array] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,8 +56,14 @@ class Landing:
         extracted_at: datetime,
         *,
         with_extracted_at: bool = True,
+        masking: Masking | None = None,
     ) -> Landing:
-        """The landing of rows with this schema; columns that `names` leaves out are dropped."""
+        """The landing of rows with this schema; columns that `names` leaves out are dropped.
+
+        Raises:
+            ConfigError: a mask cannot be put on.
+        """
+        schema = masking.schema(schema) if masking else schema
         fields = [
             with_metadata(column.with_name(names[column.name]), {"asgard.name": column.name})
             for column in canonical_schema(schema)
@@ -64,7 +73,7 @@ class Landing:
         if with_extracted_at:
             fields.append(pa.field(EXTRACTED_AT, pa.timestamp("us", tz="UTC")))
         fields.append(pa.field(RUN_ID, pa.string()))
-        return cls(names, own, pa.schema(fields), run, extracted_at)
+        return cls(names, own, pa.schema(fields), run, extracted_at, masking)
 
     def dressed(self, data: pa.RecordBatch) -> pa.RecordBatch:
         """The batch as the lake takes it.
@@ -72,6 +81,7 @@ class Landing:
         Raises:
             DataError: a value does not fit the canonical type without loss; names the column.
         """
+        data = self.masking.applied(data) if self.masking else data
         kept = data.select([name for name in data.schema.names if name in self.names])
         renamed = kept.rename_columns([self.names[name] for name in kept.schema.names])
         canonical = canonical_batch(renamed, self.own)
