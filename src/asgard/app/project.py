@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from asgard.app.mistakes import Mistakes
 from asgard.app.project_file import SOURCES, ProjectFile, find_project, read_project_file
 from asgard.app.quantities import Size
+from asgard.app.schedule_specs import QueueSpec, ScheduleSpec
 from asgard.app.source_reading import read_source
 from asgard.app.specs import LakeSpec, SourceSpec, TableSpec
 from asgard.app.validation import Entries, dotted, read_model
@@ -56,6 +57,10 @@ class ProjectKeys(Config):
         default=None, ge=1, le=MOST_PARALLEL, description="Splits read at once; the processors, at most 4."
     )
     state: str = Field(default=".asgard", min_length=1, description="The folder of history and logs.")
+    queue: QueueSpec = Field(default=QueueSpec(), description="Where jobs wait, and how many run at a time.")
+    schedules: dict[str, ScheduleSpec] = Field(
+        default={}, description="What is run by itself, by name, beside the tables that have a frequency."
+    )
 
     @field_validator("version")
     @classmethod
@@ -110,6 +115,8 @@ class Project:
     state_folder: Path
     memory_bytes: int
     parallel: int
+    queue: QueueSpec = QueueSpec()
+    schedules: Mapping[str, ScheduleSpec] = field(default_factory=dict)
     masking_key: Secret | None = None
     files: ProjectFile | None = field(default=None, repr=False, compare=False)
 
@@ -178,6 +185,8 @@ def _project_of(
         state_folder=files.folder / keys.state,
         memory_bytes=keys.memory,
         parallel=keys.parallel or default_parallel(),
+        queue=keys.queue,
+        schedules=keys.schedules,
         masking_key=keys.masking_key,
         files=files,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asgard.app.history import log_file
 from asgard.app.models import Choice, building_step, chosen_models
@@ -33,11 +33,13 @@ class RunWish:
             (`gold.revenue`, `+gold.revenue` with what it reads, `silver.*`); none for everything.
         full_refresh: reads every chosen stream anew and replaces its table; builds every chosen model.
         drain: follows the chosen logs until it is asked for; None for a run that ends. Models are not built.
+        run_id: what the run is called; empty for a new id.
     """
 
     selectors: tuple[str, ...] = ()
     full_refresh: bool = False
     drain: Cancel | None = None
+    run_id: str = ""
 
 
 def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None = None) -> Summary:
@@ -51,7 +53,7 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
     """
     cancel = cancel or Cancel()
     workspace.look_up_anew(older_than_seconds=JUST_OPENED_SECONDS)
-    run_id = new_run_id()
+    run_id = wish.run_id or new_run_id()
     log = EventLog(log_file(workspace.project.state_folder, run_id))
     setting = Setting(
         run=run_id,
@@ -65,6 +67,9 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
     if wish.drain is not None:
         with closing(log), OpenSources(workspace, cancel) as sources:
             steps = _followed(sources, wish.selectors, wish.drain)
+            # Each log has its part for good: none of them ends and gives it back (Promise 5).
+            workspace.budget = workspace.budget.shared(len(steps))
+            setting = replace(setting, budget=workspace.budget)
             project = str(workspace.project.file)
             return run_endless(steps, setting, workspace.journal, selector, project)
     choice = chosen_models(workspace.models, wish.selectors)

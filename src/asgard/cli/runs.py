@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to", "to_table", metavar="TABLE", help="With --config: load into the lake, as bronze.NAME.TABLE."
 )
+@click.option("--run-id", default="", hidden=True, help="What the run is called, for who started it.")
 @project_options
 @budget_options
 @json_option
@@ -42,6 +43,7 @@ def run(
     follow: bool,
     config_file: str | None,
     to_table: str | None,
+    run_id: str,
     project: str | None,
     env: str | None,
     memory: str | None,
@@ -66,7 +68,7 @@ def run(
 
             return load_block(Path(config_file), to_table, emit, cancel)
         workspace = open_workspace(project, env, memory, parallel)
-        return do_run(workspace, RunWish(selectors, full_refresh, drain), emit, cancel)
+        return do_run(workspace, RunWish(selectors, full_refresh, drain, run_id), emit, cancel)
 
     with ExitStack() as stack:
         drain = None

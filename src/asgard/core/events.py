@@ -26,6 +26,8 @@ class Kind(StrEnum):
     RETRIED = "retried"  # attempt, after_seconds, error
     WARNING = "warning"  # what, hint
     CRASHED = "crashed"  # trace: where a mistake of ours happened, without values
+    JOB_STARTED = "job.started"  # job, attempt, schedule
+    JOB_FINISHED = "job.finished"  # job, attempt, schedule, status, exit_code, error
     CONNECTION = "connection"  # outcome, seconds, error
 
 

@@ -138,6 +138,11 @@ class Connection:
         """Whether TLS protects this connection."""
         return bool(self._connection.pgconn.ssl_in_use)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or broke off."""
+        return bool(self._connection.closed)
+
     def rows(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         """Runs one statement (several, without parameters) and gives all rows of the last."""
         with translated(self._server):

@@ -1,0 +1,107 @@
+"""A SQLite file that several processes share.
+
+Reference: https://www.sqlite.org/lang_transaction.html, https://www.sqlite.org/wal.html
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from asgard.core.errors import AsgardError, ConfigError, OutOfSpace, Refused, Unreachable
+from asgard.state.database import PATIENCE_SECONDS, Rows, newer_format
+
+
+class SqliteDatabase:
+    """One file; safe for several processes and threads of one machine.
+
+    Args:
+        file: created with its folder when it is not there.
+        what: what the file is, for messages: `run history`.
+    """
+
+    # julianday is there in every SQLite; its double is good for 0.1 ms.
+    now = "((julianday('now') - 2440587.5) * 86400.0)"
+
+    def __init__(self, file: Path, what: str) -> None:
+        self._file = file
+        self._what = what
+
+    @contextmanager
+    def reading(self) -> Iterator[Rows]:
+        """Implements `Database.reading`."""
+        with self.connected() as connection:
+            yield lambda sql, parameters=(): connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[Rows]:
+        """Implements `Database.writing`: SQLite's default transactions lose updates of racing processes."""
+        with self.connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield lambda sql, parameters=(): connection.execute(sql, parameters).fetchall()
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection of one's own; what it has not committed at the end is taken back.
+
+        Raises:
+            Refused: the file cannot be written.
+            Unreachable: another process holds the lock for too long.
+            ConfigError: the file is something else.
+        """
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self._file, timeout=PATIENCE_SECONDS, isolation_level=None)
+            try:
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                yield connection
+            finally:
+                connection.close()
+        except OSError as error:
+            raise Refused(
+                f"cannot use {self._file}: {error.strerror}", hint="check the folder's rights"
+            ) from error
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+
+    def migrate(self, schema: str, version: int) -> None:
+        """Makes the tables where there are none.
+
+        Raises:
+            ConfigError: the file was written by a newer version.
+        """
+        with self.connected() as connection:
+            # Promise 10: what an older version wrote is opened, what a newer one wrote is refused by name.
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found > version:
+                raise newer_format(str(self._file), found, version)
+            if found == version:
+                return
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found == 0:  # nobody was faster
+                for statement in schema.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Implements `Database.close`: nothing is kept open."""
+
+    def _translated(self, error: sqlite3.Error) -> AsgardError:
+        text = str(error)
+        if "full" in text:
+            return OutOfSpace(f"cannot write {self._file}: {text}", hint="free space and run again")
+        if "locked" in text or "busy" in text:
+            return Unreachable(f"{self._file} is locked by another process", hint="try again")
+        if "readonly" in text or "unable to open" in text:
+            return Refused(f"cannot write {self._file}: {text}", hint="check the folder's rights")
+        return ConfigError(
+            f"{self._file} is not a {self._what}: {text}",
+            hint=f"move it away; the {self._what} starts anew, no data is lost",
+        )
