@@ -374,6 +374,20 @@ def test_a_network_that_falls_silent(moto: ObjectServer, config: dict[str, Any])
 # ---- what goes wrong
 
 
+def test_a_path_may_be_a_url(s3: S3Source, config: dict[str, Any]) -> None:
+    put(s3.place, "raw/in/a.csv", b"x\n1\n")
+    for prefix, path in (
+        ("", "s3://{bucket}/raw/in/*.csv"),
+        ("raw", "s3://{bucket}/raw/in/a.csv"),
+        ("", "/raw/in"),
+    ):
+        got = load(opened(config, prefix=prefix), "t", {"path": path.format(**config), "with_file": False})
+        assert got.rows == [{"x": 1}]
+    for path in ("s3://other/raw/in/a.csv", "gs://{bucket}/raw/in/a.csv", "s3://{bucket}/a.csv"):
+        with pytest.raises(ConfigError, match="is not below"):
+            load(opened(config, prefix="raw"), "t", {"path": path.format(**config)})
+
+
 def test_names_that_are_near(s3: S3Source) -> None:
     put(s3.place, "flights/2024/a.csv", b"x\n1\n")
     put(s3.place, "airports.csv", b"x\n1\n")

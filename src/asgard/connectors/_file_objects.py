@@ -12,8 +12,9 @@ import pyarrow as pa
 from pydantic import AliasChoices, Field
 
 from asgard.connectors._file_formats import FilesStreamOptions, FormatName
+from asgard.connectors._file_sets import FileSet, named_set
 from asgard.connectors._file_source import FileSource
-from asgard.core.errors import QueryError, SchemaChanged
+from asgard.core.errors import ConfigError, QueryError, SchemaChanged
 from asgard.core.position import Position, Token
 from asgard.core.source import Feature, Plan
 from asgard.core.stream import Selection, Split, Stream
@@ -51,6 +52,16 @@ class ObjectsSource(FileSource):
         """The bucket, below the prefix."""
         bucket: Bucket = self.config.open(self.settings.cancel)
         return bucket
+
+    def place_of(self, options: FilesStreamOptions) -> Bucket:
+        """The place as a table wants it."""
+        return self.place
+
+    def file_set(self, name: str, options: FilesStreamOptions) -> FileSet:
+        """As FileSource; a path may be a URL, too."""
+        if options.path is not None:
+            options = options.model_copy(update={"path": _below(self.place, options.path)})
+        return named_set(self.place_of(options), name, options, self.config.format)
 
     def check(self) -> None:
         """Lists a little of the bucket."""
@@ -142,6 +153,21 @@ class ObjectsSource(FileSource):
             if rows:
                 for batch in chain.from_iterable(map(super().read, plan.splits)):
                     give([batch], f"INSERT INTO {TABLE}")
+
+
+def _below(place: Bucket, path: str) -> str:
+    """The path relative to the prefix.
+
+    Raises:
+        ConfigError: it is the URL of something else.
+    """
+    if "://" not in path:
+        return path.lstrip("/")
+    if not path.startswith(f"{place.location}/"):
+        raise ConfigError(
+            f"{path} is not below {place.location}", hint="a path is relative to the bucket and its prefix"
+        )
+    return path.removeprefix(f"{place.location}/")
 
 
 def _query_split(selection: Selection, defaults: FilesStreamOptions) -> Split:

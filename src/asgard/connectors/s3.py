@@ -20,7 +20,6 @@ from pydantic import Field
 
 from asgard.connectors._file_formats import FilesStreamOptions
 from asgard.connectors._file_objects import ObjectsConfig, ObjectsSource
-from asgard.connectors._file_sets import FileSet, named_set
 from asgard.core.source import Example
 from asgard.transport.cloud_s3 import S3Connection
 from asgard.transport.objects import Bucket
@@ -99,11 +98,10 @@ class S3Source(ObjectsSource):
         bucket: Bucket = self.config.open(self.settings.cancel, versions=True)
         return bucket
 
-    def file_set(self, name: str, options: FilesStreamOptions) -> FileSet:
-        """As FileSource, in all versions where they are asked for."""
-        if getattr(options, "versions", "latest") == "all":
-            return named_set(self._kept, name, options, self.config.format)
-        return super().file_set(name, options)
+    def place_of(self, options: FilesStreamOptions) -> Bucket:
+        """All versions where they are asked for."""
+        kept = isinstance(options, S3StreamOptions) and options.versions == "all"
+        return self._kept if kept else self.place
 
 
 CONNECTOR = S3Source
