@@ -29,6 +29,10 @@ class Budget:
         self._free = self.data_bytes
         self._changed = threading.Condition()
 
+    def shared(self, among: int) -> Budget:
+        """The budget of one of so many that work at the same time for as long as the run lasts."""
+        return Budget(self.OVERHEAD_BYTES + self.data_bytes // max(among, 1), self.parallel)
+
     @property
     def engine_bytes(self) -> int:
         """What an embedded SQL engine may use while checks and merges run: no reader runs then."""

@@ -17,6 +17,7 @@ from typing import Self
 import pyarrow as pa
 
 from asgard.core.batch import RAW
+from asgard.core.budget import MEBIBYTE
 from asgard.core.errors import Bug
 from asgard.core.position import Position
 from asgard.core.stream import Mode
@@ -57,9 +58,11 @@ class DeltaLoad:
             self._columns = self._base.columns(folder, request)
             self._ticket = announce(folder, self._base.version)
         reach("ticket_written")
-        self._limits = limits
+        # Writers hold two row groups each, several may write: a small load has small ones (Promise 5).
+        group_bytes = min(limits.row_group_bytes, max(request.memory_bytes // 16, MEBIBYTE))
+        self._limits = replace(limits, row_group_bytes=group_bytes)
         if request.mode is Mode.MERGE:
-            self._limits = replace(limits, table_bytes=self._base.size_bytes)
+            self._limits = replace(self._limits, table_bytes=self._base.size_bytes)
         self._quarantine = Quarantine(folder)
         self._quarantine_place: Path | None = None
         self._lock = threading.Lock()
