@@ -77,8 +77,9 @@ def test_a_blob_that_is_replaced_while_it_is_read(config: dict[str, Any]) -> Non
     azure = opened(config)
     put(azure.place, "a.csv", b"x\n1\n")
     for name in ("a", "t"):  # found by a listing, and by its very name
-        stream = azure.describe(name, azure.options_of({} if name == "a" else {"path": "a.csv"}))
-        with azure.plan([Selection(stream)], {}) as plan:
+        options = azure.options_of({} if name == "a" else {"path": "a.csv"})
+        stream = azure.describe(name, options)
+        with azure.plan([Selection(stream, options=options)], {}) as plan:
             assert sum(batch.num_rows for batch in azure.read(plan.splits[0])) == 1
             put(azure.place, "a.csv", b"x\n2\n")
             with pytest.raises(DataError, match="changed while it was being read"):

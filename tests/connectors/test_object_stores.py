@@ -89,9 +89,10 @@ def test_versions_and_replaced_objects(minio: ObjectServer, config: dict[str, An
         for number in range(3):
             put(s3.place, "a b.csv", b"x\n%d\n" % number)
         stream = s3.describe("a b")
-        put(s3.place, "a b.csv", b"x\n3\n")
-        with s3.plan([Selection(stream)], {}) as plan, pytest.raises(DataError, match="changed while"):
-            list(s3.read(plan.splits[0]))
+        with s3.plan([Selection(stream)], {}) as plan:
+            put(s3.place, "a b.csv", b"x\n3\n")
+            with pytest.raises(DataError, match="changed while"):
+                list(s3.read(plan.splits[0]))
         remove(s3.place, "a b.csv")
         got = load(s3, "t", {"path": "*.csv", "versions": "all"})
         assert sorted(row["x"] for row in got.rows) == [0, 1, 2, 3]

@@ -161,8 +161,9 @@ class FileSource(Source):
     def _planned(self, selection: Selection, position: Position | None) -> _Planned:
         stream = selection.stream
         options: FilesStreamOptions = selection.options or self.options_of({})
-        # The files that were described: one that came since waits for the next run.
-        table = self._found.get(stream.id) or self.file_set(stream.full_name, options)
+        # The files whose types `describe` proved: one that came since waits for the next run.
+        described = None if self.far else self._found.get(stream.id)
+        table = described or self.file_set(stream.full_name, options)
         options = _with_sheet(options, table)
         if selection.cursor is None:
             schema = self._proof(table, options, table.files) if self.far else None
