@@ -22,14 +22,25 @@ REQUIREMENTS = {
     "duckdb": ("duckdb==1.5.5", "duckdb-extension-postgres-scanner==1.5.5", "duckdb-extension-tpch==1.5.5"),
     "connectorx": ("connectorx==0.4.6", "pyarrow==26.0.1"),
     "adbc": ("adbc-driver-postgresql==1.13.0", "pyarrow==26.0.1"),
+    "duckdb-mysql": ("duckdb==1.5.5", "duckdb-extension-mysql-scanner==1.5.5"),
+    "duckdb-s3": ("duckdb==1.5.5", "duckdb-extension-httpfs==1.5.5"),
     "dlt": (
         "dlt[sql_database,parquet,filesystem,deltalake]==1.31.0",
         "psycopg2-binary==2.9.12",
         "connectorx==0.4.6",
     ),
-    # From 1.1.22 on the wheel fetches its program when it is first called.
+    "dlt-mysql": (
+        "dlt[sql_database,parquet,filesystem]==1.31.0",
+        "pymysql==1.2.4",
+        "connectorx==0.4.6",
+    ),
+    "dlt-mongodb": ("dlt[parquet,filesystem]==1.31.0", "pymongo==4.20.0", "pymongoarrow==1.15.0"),
+    "dlt-s3": ("dlt[parquet,filesystem,s3]==1.31.0", "duckdb==1.5.5", "pandas==3.1.1"),
     "httpx": ("httpx==0.28.1", "orjson==3.11.4", "pyarrow==26.0.1"),
+    # From 1.1.22 on the wheel fetches its program when it is first called.
     "ingestr": ("ingestr==1.1.21",),
+    "obstore": ("obstore==0.12.1", "pyarrow==26.0.1"),
+    "pymongo": ("pymongo==4.20.0", "pymongoarrow==1.15.0", "pyarrow==25.0.0"),
     "pointblank": ("pointblank==1.1.1", "ibis-framework[duckdb]==12.0.0", "duckdb==1.5.5", "polars==2.1.0"),
     # The wheel `sling` fetches its program when it is first called; this one holds it.
     "sling": ("sling-linux-amd64==1.4.11",),
@@ -96,20 +107,21 @@ def environment(name: str) -> Environment:
 
 
 @cache
-def own() -> Environment:
-    """Asgard as users install it, from this repository, without extras: peers have no more either."""
-    return made("asgard", (str(REPOSITORY),), anew=True)
+def own(extra: str = "") -> Environment:
+    """Asgard as users install it, from this repository, with one extra or none: peers have no more either."""
+    wanted = f"asgard-platform[{extra}] @ {REPOSITORY.as_uri()}" if extra else str(REPOSITORY)
+    return made(f"asgard-{extra}" if extra else "asgard", (wanted,), anew=True)
 
 
-def asgard() -> str:
+def asgard(extra: str = "") -> str:
     """The path of its command.
 
     Raises:
         SystemExit: it could not be installed.
     """
-    if own().failure:
-        raise SystemExit(f"bench: asgard is {own().failure}")
-    return str(own().folder / "bin" / "asgard")
+    if own(extra).failure:
+        raise SystemExit(f"bench: asgard is {own(extra).failure}")
+    return str(own(extra).folder / "bin" / "asgard")
 
 
 def made(name: str, requirements: tuple[str, ...], anew: bool = False) -> Environment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.contests import api, checks, commits, extract, install, kafka, memory, merge, startup
+from bench.contests import api, checks, commits, extract, install, kafka, memory, merge, mysql, startup
 from bench.setting import Room
 
 CONTESTS: dict[str, Room] = {
@@ -12,6 +12,7 @@ CONTESTS: dict[str, Room] = {
     "commits": commits.contests,
     "merge": merge.contests,
     "extract": extract.contests,
+    "mysql": mysql.contests,
     "kafka": kafka.contests,
     "api": api.contests,
     "memory": memory.contests,

@@ -91,8 +91,8 @@ def database() -> Iterator[Database]:
         yield Database(server)
 
 
-def load_lineitem(into: Database, scale_factor: float) -> int:
-    """TPC-H lineitem; gives its rows. The generated file is kept for the next time."""
+def lineitem_file(scale_factor: float) -> Path:
+    """TPC-H lineitem as CSV without a header; kept for the next time."""
     file = CACHE / "data" / f"lineitem-{scale_factor:g}.csv"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +100,15 @@ def load_lineitem(into: Database, scale_factor: float) -> int:
         if generator.failure:
             raise SystemExit(f"bench: lineitem cannot be generated: {generator.failure}")
         subprocess.run(generator.script("tpch_lineitem", scale_factor, file), check=True)
+    return file
+
+
+def load_lineitem(into: Database, scale_factor: float) -> int:
+    """TPC-H lineitem; gives its rows."""
     with psycopg.connect(into.uri) as connection:
         connection.execute(_sql("lineitem").encode())
         with (
-            file.open("rb") as lines,
+            lineitem_file(scale_factor).open("rb") as lines,
             connection.cursor().copy("COPY lineitem FROM STDIN (FORMAT csv)") as copy,
         ):
             while chunk := lines.read(1 << 20):

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.carriers import counted
 from bench.contest import Bar, Contender, Contest
-from bench.contests.extract import counted
 from bench.environments import QUIET, REPOSITORY, asgard, environment
 from bench.measure import Command
 from bench.setting import Setting

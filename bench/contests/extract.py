@@ -7,12 +7,12 @@ write Parquet or Delta as fast as they can be made to, and check nothing.
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.carriers import MOST_MEGABYTES, Argv, counted, ingestr
 from bench.contest import Bar, Contender, Contest
 from bench.environments import QUIET, Environment, asgard, environment
 from bench.measure import Command
@@ -21,7 +21,6 @@ from bench.tables import Database, client, database, load_every_type, load_linei
 
 REFERENCE = "duckdb scanner to parquet"
 PEERS = ("ingestr", "dlt", "sling", "connectorx", "adbc")
-MOST_MEGABYTES = 300
 
 LINEITEM_CHECKS: list[dict[str, Any]] = [
     {"not_null": ["l_orderkey", "l_linenumber", "l_shipdate"]},
@@ -40,9 +39,6 @@ EVERY_TYPE_CHECKS: list[dict[str, Any]] = [
 
 AS_TEXT = dict.fromkeys(("words", "numbers", "day", "moment", "instant"), "text")
 """Columns of every_type with values that no Arrow type can hold: bounds, dimensions, infinities."""
-
-Argv = Callable[[Environment, Path], Sequence[str]]
-"""What a peer is called with, in its environment and folder."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +66,6 @@ class Task:
         folder = self.folder / name.replace(" ", "_").replace(",", "")
         command = Command(tuple(argv(folder)), folder, QUIET)
         return Contender(name, note, command, judge=lambda _: counted(folder / "out", self.rows))
-
-
-def counted(out: Path, rows: int) -> str:
-    """Why the Parquet files of a folder do not hold so many rows; empty when they do."""
-    counter = environment("duckdb").script("count_rows", out)
-    told = subprocess.run(counter, capture_output=True, text=True, check=False)
-    found = json.loads(told.stdout)["rows"] if told.returncode == 0 else 0
-    return "" if found == rows else f"wrote {found:,} rows of {rows:,}"
 
 
 def contests(setting: Setting) -> Iterator[Contest]:
@@ -186,12 +174,6 @@ def _reference(task: Task) -> Contender:
 def _peers(task: Task) -> Iterator[Contender]:
     uri, table = task.source.uri, task.table
 
-    def ingestr(env: Environment, folder: Path) -> Sequence[str]:
-        program = str(env.folder / "bin" / "ingestr")
-        source = ("--source-uri", uri, "--source-table", f"public.{table}")
-        target = ("--dest-uri", f"parquet://{folder}/out/part-0.parquet", "--dest-table", table)
-        return (program, "ingest", "--yes", "--progress", "log", "--no-load-timestamp", *source, *target)
-
     def sling(env: Environment, folder: Path) -> Sequence[str]:
         program = str(env.file("lib/**/sling-linux-amd64"))
         streams = ("--src-stream", f"public.{table}", "--tgt-object", f"file://{folder}/out/part-0.parquet")
@@ -215,7 +197,7 @@ def _peers(task: Task) -> Iterator[Contender]:
         "ingestr",
         "ingestr to parquet",
         "1.1.21 (newer ones fetch their program), snappy, which is fixed",
-        ingestr,
+        ingestr(uri, f"public.{table}"),
     )
     yield _of(
         task, "sling", "sling to parquet", "1.4.11 (newer ones fetch their program), its own writer", sling

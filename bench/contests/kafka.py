@@ -10,8 +10,8 @@ from typing import Any
 
 from asgard.core.table import TableName
 from asgard.lake.lakehouse import DeltaLake
+from bench.carriers import counted
 from bench.contest import Bar, Contender, Contest
-from bench.contests.extract import counted
 from bench.contests.orders import worker
 from bench.measure import Command
 from bench.setting import Setting

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bench.carriers import counted
 from bench.contest import Bar, Contender, Contest
-from bench.contests.extract import counted, project
+from bench.contests.extract import project
 from bench.environments import asgard
 from bench.measure import Command
 from bench.setting import Setting

@@ -14,14 +14,17 @@ os.environ["DLT_DATA_DIR"] = f"{SCRATCH}/dlt"  # read when dlt is imported
 import dlt  # type: ignore[import-not-found, unused-ignore] # noqa: E402
 from dlt.sources.sql_database import sql_table  # type: ignore[import-not-found, unused-ignore] # noqa: E402
 
+DRIVERS = {"postgresql": "postgresql+psycopg2", "mysql": "mysql+pymysql"}
+
 
 def main(uri: str, table: str, backend: str, table_format: str, out: str) -> None:
     """One table, replaced; a connectorx backend streams, as that is its faster way."""
+    kind, _, rest = uri.partition("://")
     more = {}
     if backend == "connectorx":
         more["backend_kwargs"] = {"conn": uri, "protocol": "binary", "return_type": "arrow_stream"}
     rows = sql_table(
-        credentials=uri.replace("postgresql://", "postgresql+psycopg2://").partition("?")[0],
+        credentials=f"{DRIVERS[kind]}://{rest.partition('?')[0]}",
         table=table,
         backend=backend,
         chunk_size=100_000,

@@ -43,8 +43,9 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0
 <version>{VERSION}</version></dependency>
 </dependencies></project>
 """
+HEAP_MEGABYTES = 256
 JAVA = (
-    *("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+    *("java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
     "-Djava.util.Arrays.useLegacyMergeSort=true",  # its $sample sorts by an order that is none
 )
 
@@ -58,6 +59,7 @@ class MongoServer:
     host: str = HOST
     user: str = USER
     password: str = PASSWORD
+    pid: int | None = None
 
     @contextmanager
     def database(self) -> Iterator[Database[dict[str, Any]]]:
@@ -73,7 +75,7 @@ class MongoServer:
 
 
 @contextmanager
-def mongo_server(tls: bool = False) -> Iterator[MongoServer]:
+def mongo_server(tls: bool = False, heap_megabytes: int = HEAP_MEGABYTES) -> Iterator[MongoServer]:
     """A server for this block alone. It ends when its standard input does: with us, however we end."""
     classes = _installed()
     folder = Path(tempfile.mkdtemp(prefix="asgard-mongodb-"))
@@ -82,14 +84,24 @@ def mongo_server(tls: bool = False) -> Iterator[MongoServer]:
         port = int(probe.getsockname()[1])
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [*JAVA, "-cp", f"{classes}:{HOME}/libs/*", "Server", str(port), USER, PASSWORD, keys],
+            [
+                *JAVA,
+                f"-Xmx{heap_megabytes}m",
+                "-cp",
+                f"{classes}:{HOME}/libs/*",
+                "Server",
+                str(port),
+                USER,
+                PASSWORD,
+                keys,
+            ],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
         )
     try:
         _await(process, port, folder / "log")
-        yield MongoServer(port, ca_file)
+        yield MongoServer(port, ca_file, pid=process.pid)
     finally:
         process.kill()
         process.wait(20)

@@ -4,7 +4,7 @@ moto stands in for S3 and STS, Azurite for Azure: both are there within seconds.
 built from their sources, which takes minutes the first time, and are for `make test-cluster`. Each is
 installed below .tools/servers where it is missing; one that cannot start is a failure, never a skip.
 
-In tests: `shared_store("moto")`.
+In tests: `shared_store("moto")`; elsewhere `with object_store("moto") as server:`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ import urllib3
 
 from asgard.transport.aws import Keys, signed_params
 from tests.servers import postgres
-from tests.servers.postgres import HOST, ServerFailed, leave_note
+from tests.servers.postgres import HOST, ServerFailed, held_root, leave_note
 
 CACHE = Path(__file__).resolve().parents[2] / ".tools" / "servers"
 ACCESS_KEY = "asgardtestkey"
@@ -69,6 +69,7 @@ class ObjectServer:
 
     kind: str
     url: str
+    pid: int | None = None
 
     @property
     def port(self) -> int:
@@ -99,8 +100,18 @@ class ObjectServer:
 
 def shared_store(kind: str) -> ObjectServer:
     """The session's server of this kind, started by whichever worker asks first."""
-    server = postgres.shared(kind, lambda root: _start(kind, root))
-    return ObjectServer(kind, f"http://{server.host}:{server.port}")
+    return _described(postgres.shared(kind, lambda root: _start(kind, root)))
+
+
+@contextmanager
+def object_store(kind: str) -> Iterator[ObjectServer]:
+    """A server for this block alone, outside of pytest too."""
+    with held_root() as root:
+        yield _described(_start(kind, root))
+
+
+def _described(server: postgres.Server) -> ObjectServer:
+    return ObjectServer(server.version, f"http://{server.host}:{server.port}", server.pid)
 
 
 def _start(kind: str, root: Path) -> postgres.Server:
