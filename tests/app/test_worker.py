@@ -88,6 +88,31 @@ def test_killed_workers_lose_nothing_and_run_nothing_twice(project: Project, tmp
     assert not any(lives(pid) for _, _, pid in noted(notes, "begin"))
 
 
+def test_killed_clocks_ask_for_no_time_twice_and_for_none_less(project: Project, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    document = json.loads(project.file.read_text())
+    document["schedules"] = {"often": {"run": ["none"], "every": "1s", "catch_up": "all", "attempts": 99}}
+    project = written(tmp_path, document)
+    ticking = {**QUICK, "clock": True}
+    workers = [hire(project.file, notes, **ticking) for _ in range(2)]
+    try:
+        for _ in range(3):
+            time.sleep(random.uniform(1, 4))
+            dismiss(workers.pop(0))
+            workers.append(hire(project.file, notes, **ticking))
+        with open_jobs(project) as store:
+            until(lambda: "done" in statuses(store).values())
+            for worker in workers:
+                worker.send_signal(signal.SIGTERM)
+            for worker in workers:
+                worker.wait(PATIENCE_SECONDS)
+            asked = sorted(job.due_at or 0 for job in store.queue.jobs(limit=1000))
+    finally:
+        dismiss(*workers)
+    assert noted(notes, "TWICE") == []
+    assert asked == [asked[0] + second for second in range(len(asked))]
+
+
 def test_a_worker_that_is_stopped_loses_its_run_before_another_begins_it(
     project: Project, tmp_path: Path
 ) -> None:

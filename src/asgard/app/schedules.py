@@ -123,26 +123,23 @@ def listed(project: Project) -> list[dict[str, Any]]:
     """Every schedule with its next time and its last job; what is not known is absent."""
     with open_jobs(project) as store:
         now, progress = store.schedules.progress()
-        return [_described(one, now, progress, store) for one in schedules_of(project).values()]
-
-
-def _described(
-    one: Schedule, now: float, progress: Mapping[str, Progress], store: JobStore
-) -> dict[str, Any]:
-    known = progress.get(one.name)
-    paused = known is not None and known.paused
-    told: dict[str, Any] = {
-        "schedule": one.name,
-        "when": one.says,
-        "selectors": list(one.wish.selectors),
-        "paused": paused,
-    }
-    due = one.table.after(now) if one.table is not None and not paused else None
-    if due is not None:
-        told["next"] = instant_text(due)
-    if last := store.queue.jobs(schedule=one.name, limit=1):
-        told["last_job"] = as_dict(last[0])
-    return told
+        last = store.queue.newest_of_schedules()
+    found = []
+    for one in schedules_of(project).values():
+        paused = progress.get(one.name, Progress(False, "")).paused
+        told = {
+            "schedule": one.name,
+            "when": one.says,
+            "selectors": list(one.wish.selectors),
+            "paused": paused,
+        }
+        due = one.table.after(now) if one.table is not None and not paused else None
+        if due is not None:
+            told["next"] = instant_text(due)
+        if one.name in last:
+            told["last_job"] = as_dict(last[one.name])
+        found.append(told)
+    return found
 
 
 def next_times(project: Project, name: str, count: int) -> list[str]:

@@ -238,6 +238,16 @@ class Queue:
             )
         return [_job(row) for row in found]
 
+    def newest_of_schedules(self) -> dict[str, Job]:
+        """The newest job of every schedule that has one."""
+        with self._database.reading() as rows:
+            found = rows(
+                f"SELECT {_COLUMNS} FROM asgard_jobs WHERE workspace = ? AND job IN (SELECT max(job)"
+                " FROM asgard_jobs WHERE workspace = ? AND schedule IS NOT NULL GROUP BY schedule)",
+                (self._workspace, self._workspace),
+            )
+        return {job.schedule: job for job in map(_job, found) if job.schedule is not None}
+
     # ---- who works
 
     def lease(self, worker: str, limits: Limits, seconds: float) -> Job | None:
