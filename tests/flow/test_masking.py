@@ -17,6 +17,8 @@ from asgard.app.sources import sample
 from asgard.app.workspace import Workspace
 from asgard.core.errors import ConfigError, SchemaChanged
 from asgard.core.events import Event
+from tests.flow.following import Lake
+from tests.servers.kafka import Broker
 
 CANARY = "c4n4ry-cl34r"
 KEY = "masking_key: a key of a test that is long enough\n"
@@ -192,6 +194,33 @@ def test_a_short_key_is_refused_and_not_shown(shop: Shop) -> None:
     with pytest.raises(ConfigError, match="too short") as refused:
         shop.run()
     assert "sh0rt" not in str(refused.value)
+
+
+def test_a_log_keeps_no_clear_message(kafka: Broker, tmp_path: Path) -> None:
+    topic = kafka.create_topic()
+    good = '{"id": 1, "card": "%s"}' % CANARY
+    wrong_type, unknown = '{"id": "%s", "card": "x"}' % CANARY, '{"id": 3, "crad": "%s"}' % CANARY
+    kafka.send(topic, good, wrong_type, unknown, f"{{{CANARY}".encode(), b"\xff" + CANARY.encode())
+    columns = {"columns": {"id": "int64", "card": "text"}, "mask": {"card": "tokenize"}}
+    lake = Lake(tmp_path / "lake", kafka.bootstrap, topic, columns)
+    file = lake.folder / "asgard.yml"
+    file.write_text(
+        file.read_text().replace("{", '{"masking_key": "a key of a test that is long enough", ', 1)
+    )
+    assert lake.run() == 0
+    rows = lake.query("SELECT id, card, _rescued FROM events ORDER BY id")
+    assert [(row["id"], str(row["card"])[:4], row["_rescued"]) for row in rows] == [
+        (1, "tok_", None), (3, "None", None), (None, "tok_", None),
+    ]  # fmt: skip
+    aside = lake.aside()
+    assert [row["_asgard_raw_value"] for row in aside] == [None, None]
+    assert "its bytes are not kept" in aside[0]["_asgard_reason"]
+    told = "".join(path.read_text() for path in lake.folder.rglob("*.jsonl"))
+    assert "could not be decoded" in told
+    assert CANARY not in f"{rows}{aside}{told}"
+    assert not [
+        path for path in lake.folder.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()
+    ]
 
 
 def test_a_sample_is_masked_as_the_project_says(shop: Shop) -> None:

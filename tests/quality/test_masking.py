@@ -121,6 +121,14 @@ def test_a_column_that_is_not_there_is_refused_unless_it_may_miss() -> None:
     assert Masking({"email": Mask.REDACT}, may_miss=True).schema(schema) == schema
 
 
+def test_what_fits_no_column_is_redacted_unless_it_is_named() -> None:
+    batch = pa.record_batch({"a": pa.array(["x"]), "_rescued": pa.array([CANARY])})
+    for masks, left in (({"a": Mask.REDACT}, None), ({"_rescued": Mask.PARTIAL}, "****11b0")):
+        masking = Masking(masks)
+        assert masking.applied(batch).column("_rescued").to_pylist() == [left]
+        assert masking.schema(batch.schema).field("_rescued").metadata
+
+
 def test_without_a_key_nothing_is_hashed() -> None:
     with pytest.raises(ConfigError, match="there is no masking_key"):
         Masking({"a": Mask.HASH})

@@ -30,6 +30,9 @@ import pyarrow.types as t
 from asgard.core.errors import AsgardError, ConfigError, DataError
 from asgard.core.types import canonical_batch, canonical_schema
 
+RESCUED = "_rescued"
+"""Where connectors put what fits no column. Nobody knows what that is: where anything is masked, it is
+redacted, unless the masks name it."""
 MARK = "asgard.mask"
 """Key of a masked column's metadata: the kind, and of which key."""
 SHOWN_CHARACTERS = 4
@@ -116,13 +119,13 @@ class Masking:
         """
         fields, arrays = [], []
         for column, array in zip(batch.schema, batch.columns, strict=True):
-            mask = self.masks.get(column.name)
+            mask = self._of_columns.get(column.name)
             fields.append(column if mask is None else self._masked_field(column))
             arrays.append(array if mask is None else self._masked(column, array, mask))
         return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields, metadata=batch.schema.metadata))
 
     def _masked_field(self, column: pa.Field) -> pa.Field:
-        mask = self.masks.get(column.name)
+        mask = self._of_columns.get(column.name)
         if mask is None:
             return column
         canonical = canonical_schema(pa.schema([column])).field(0)
@@ -144,6 +147,10 @@ class Masking:
             return _partial(plain)
         secret = self._token_key(column.name) if mask is Mask.TOKENIZE else self._hash_key
         return _mapped(plain, _token(secret) if mask is Mask.TOKENIZE else _hash(secret))
+
+    @cached_property
+    def _of_columns(self) -> Mapping[str, Mask]:
+        return {RESCUED: Mask.REDACT, **self.masks}
 
     @cached_property
     def _fingerprint(self) -> str:
