@@ -143,7 +143,8 @@ def test_names_of_every_kind(place: Place) -> None:
 def test_views_empty_tables_keys_and_candidates(place: Place) -> None:
     place.execute(
         "CREATE TABLE parts (a int, b int, updated_at timestamp NULL, made date, "
-        "n int AUTO_INCREMENT UNIQUE, PRIMARY KEY (b, a)); CREATE VIEW seen AS SELECT a, sum(b) AS total FROM parts GROUP BY a; "
+        "n int AUTO_INCREMENT UNIQUE, PRIMARY KEY (b, a)); "
+        "CREATE VIEW seen AS SELECT a, sum(b) AS total FROM parts GROUP BY a; "
         "CREATE TABLE keyless (a int NOT NULL, b varchar(9), UNIQUE KEY (b), UNIQUE KEY (a, b))"
     )
     source = place.source()
