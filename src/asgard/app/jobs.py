@@ -41,7 +41,7 @@ class Page:
 
 @dataclass(frozen=True)
 class JobWish:
-    """What a worker is to run; the first three are those of `app.runs.RunWish`.
+    """What a worker is to run; selectors, full_refresh and between are those of `app.runs.RunWish`.
 
     Attributes:
         follow: reads logs on and on, until the worker is drained.
@@ -55,6 +55,7 @@ class JobWish:
     priority: int = 0
     attempts: int = 4
     timeout_seconds: float | None = None
+    between: tuple[str, str] | None = None
 
 
 @contextmanager
@@ -111,6 +112,7 @@ def new_job(
             "selectors": list(wish.selectors),
             "full_refresh": wish.full_refresh,
             "follow": wish.follow,
+            "between": list(wish.between) if wish.between else None,
         },
         queue=wish.queue,
         # Who follows never ends, and would hold the source's place for ever.
@@ -191,7 +193,7 @@ def rerun_job(project: Project, job_id: str, *, failed_only: bool = False) -> di
             )
     wish = JobWish(
         selectors, old.task["full_refresh"], old.task["follow"], old.queue, old.priority, old.attempts,
-        old.timeout_seconds,
+        old.timeout_seconds, tuple(old.task["between"]) if old.task["between"] else None,
     )  # fmt: skip
     return add_job(project, wish)
 
@@ -230,6 +232,7 @@ def as_dict(job: Job) -> dict[str, Any]:
         "selectors": job.task["selectors"],
         "full_refresh": job.task["full_refresh"] or None,
         "follow": job.task["follow"] or None,
+        "between": job.task["between"],
         "schedule": job.schedule,
         "queue": job.queue,
         "priority": job.priority,

@@ -115,7 +115,7 @@ class Project:
     state_folder: Path
     memory_bytes: int
     parallel: int
-    queue: QueueSpec = QueueSpec()
+    queue: QueueSpec = field(default_factory=QueueSpec)
     schedules: Mapping[str, ScheduleSpec] = field(default_factory=dict)
     masking_key: Secret | None = None
     files: ProjectFile | None = field(default=None, repr=False, compare=False)

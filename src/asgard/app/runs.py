@@ -34,12 +34,15 @@ class RunWish:
         full_refresh: reads every chosen stream anew and replaces its table; builds every chosen model.
         drain: follows the chosen logs until it is asked for; None for a run that ends. Models are not built.
         run_id: what the run is called; empty for a new id.
+        between: reads only rows whose cursor is in this range, its end left out, and merges them; see
+            `app.backfill`. Models are not built.
     """
 
     selectors: tuple[str, ...] = ()
     full_refresh: bool = False
     drain: Cancel | None = None
     run_id: str = ""
+    between: tuple[str, str] | None = None
 
 
 def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None = None) -> Summary:
@@ -101,14 +104,15 @@ def _steps(sources: OpenSources, choice: Choice, wish: RunWish) -> list[Step]:
     steps: list[Step] = []
     wanted = [*choice.unmatched, *choice.needed]
     if wanted or not selectors:
-        steps, matched = ingest_steps(sources, wanted, full_refresh=wish.full_refresh)
+        steps, matched = ingest_steps(sources, wanted, full_refresh=wish.full_refresh, between=wish.between)
         for selector, error in choice.unmatched.items():
             if selector not in matched:
                 raise ConfigError(
                     f"nothing matches {selector!r}",
                     hint=f"it is no source, source.table, layer.table or model; {error.hint}",
                 )
-    steps += [building_step(workspace, model, rebuild=wish.full_refresh) for model in choice.models]
+    if wish.between is None:
+        steps += [building_step(workspace, model, rebuild=wish.full_refresh) for model in choice.models]
     if not steps:
         raise ConfigError(
             "there is nothing to run",

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self
 
+from asgard.app.backfill import backfilling
 from asgard.app.project import Project, SourceSpec, TableSpec
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
@@ -81,7 +82,11 @@ class OpenSources:
 
 
 def ingest_steps(
-    sources: OpenSources, selectors: Sequence[str], *, full_refresh: bool = False
+    sources: OpenSources,
+    selectors: Sequence[str],
+    *,
+    full_refresh: bool = False,
+    between: tuple[str, str] | None = None,
 ) -> tuple[list[Step], set[str]]:
     """One step for each chosen stream, in the project's order, and the selectors that chose any.
 
@@ -102,7 +107,7 @@ def ingest_steps(
         for one in wanted:
             chose = {selector for selector in near if _matches(selector, one)}
             if chose or not selectors:
-                steps.append(_ingest_step(sources, one, full_refresh=full_refresh))
+                steps.append(_ingest_step(sources, one, full_refresh=full_refresh, between=between))
                 matched |= chose
     return steps, matched
 
@@ -166,14 +171,17 @@ def _failing_step(name: str, error: AsgardError) -> Step:
     return Step(name, work)
 
 
-def _ingest_step(sources: OpenSources, wanted: Wanted, *, full_refresh: bool) -> Step:
+def _ingest_step(
+    sources: OpenSources, wanted: Wanted, *, full_refresh: bool, between: tuple[str, str] | None
+) -> Step:
     workspace = sources.workspace
 
     def work(setting: Setting) -> Outcome:
-        if is_log(workspace, wanted):
+        if between is None and is_log(workspace, wanted):
             return follow(following(workspace, wanted, setting.cancel, anew=full_refresh), setting)
         try:
-            return ingest(pipeline(sources.get(wanted.source), workspace, wanted, anew=full_refresh), setting)
+            wished = pipeline(sources.get(wanted.source), workspace, wanted, anew=full_refresh)
+            return ingest(wished if between is None else backfilling(wished, between), setting)
         except AsgardError:
             sources.drop(wanted.source)
             raise

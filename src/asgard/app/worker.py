@@ -335,6 +335,7 @@ def command_of(project: Project, job: Job) -> list[str]:
     command += ["--env", project.environment] if project.environment else []
     command += ["--full-refresh"] if task["full_refresh"] else []
     command += ["--follow"] if task["follow"] else []
+    command += ["--between", *task["between"]] if task["between"] else []
     return [*command, "--", *task["selectors"]]
 
 

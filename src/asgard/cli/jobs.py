@@ -94,6 +94,40 @@ def add(
     _show(add_job(_read(project, env, with_sources=True), wish), as_json)
 
 
+@jobs.command("backfill")
+@click.argument("selectors", nargs=-1, required=True)
+@click.option(
+    "--between", nargs=2, metavar="FROM TO", required=True, help="The range of the cursor, TO left out."
+)
+@click.option("--chunk", metavar="SIZE", help="One job for every 1d (of times) or 100000 (of numbers).")
+@click.option("--priority", default=-1, show_default=True, help="Higher ones go first.")
+@project_options
+@json_option
+def backfill(
+    selectors: tuple[str, ...],
+    between: tuple[str, str],
+    chunk: str | None,
+    priority: int,
+    project: str | None,
+    env: str | None,
+    as_json: bool,
+) -> None:
+    """Read the rows of a range of the cursor again, and merge them; the next run goes on where it would have.
+
+    For tables with `mode: merge` and a cursor, of sources that take an SQL condition.
+    """
+    from asgard.app.backfill import add_backfill
+    from asgard.app.jobs import JobWish
+
+    wish = JobWish(selectors, priority=priority, between=between)
+    added = add_backfill(_read(project, env, with_sources=True), wish, chunk)
+    if as_json:
+        print_json(added)
+        return
+    for job in added:
+        click.echo(f"job {job['job']} {' to '.join(job['between'])} {job['status']}")
+
+
 @jobs.command("show")
 @click.argument("job_id")
 @project_options

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 @click.option(
     "--to", "to_table", metavar="TABLE", help="With --config: load into the lake, as bronze.NAME.TABLE."
 )
+@click.option(
+    "--between",
+    nargs=2,
+    metavar="FROM TO",
+    help="Only rows whose cursor is in this range, TO left out; merged, whatever was read before.",
+)
 @click.option("--run-id", default="", hidden=True, help="What the run is called, for who started it.")
 @project_options
 @budget_options
@@ -43,6 +49,7 @@ def run(
     follow: bool,
     config_file: str | None,
     to_table: str | None,
+    between: tuple[str, str] | None,
     run_id: str,
     project: str | None,
     env: str | None,
@@ -57,6 +64,8 @@ def run(
     """
     if follow and (full_refresh or config_file is not None):
         raise click.UsageError("--follow goes with neither --full-refresh nor --config")
+    if between is not None and (follow or full_refresh or config_file is not None):
+        raise click.UsageError("--between goes with none of --follow, --full-refresh and --config")
     if config_file is not None and to_table is None:
         return _show_block(config_file, as_json)
     from asgard.app.runs import RunWish
@@ -68,7 +77,7 @@ def run(
 
             return load_block(Path(config_file), to_table, emit, cancel)
         workspace = open_workspace(project, env, memory, parallel)
-        return do_run(workspace, RunWish(selectors, full_refresh, drain, run_id), emit, cancel)
+        return do_run(workspace, RunWish(selectors, full_refresh, drain, run_id, between), emit, cancel)
 
     with ExitStack() as stack:
         drain = None

@@ -120,6 +120,7 @@ class MysqlSource(Source):
     type = "mysql"
     Config = MysqlConfig
     StreamOptions = MysqlStreamOptions
+    quote = "`"
     features = (
         Feature.SPLITS
         | Feature.CURSOR

@@ -124,6 +124,7 @@ class PostgresSource(Source):
     type = "postgres"
     Config = PostgresConfig
     StreamOptions = PostgresStreamOptions
+    quote = '"'
     features = (
         Feature.SPLITS
         | Feature.CURSOR

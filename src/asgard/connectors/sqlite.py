@@ -96,6 +96,7 @@ class SqliteSource(Source):
     Config = SqliteConfig
     StreamOptions = SqliteStreamOptions
     features = Feature.CURSOR | Feature.SNAPSHOT | Feature.QUERY
+    quote = '"'
     examples = (
         Example(
             "One table, anew each time",

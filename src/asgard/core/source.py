@@ -195,6 +195,8 @@ class Source(ABC):
     examples: ClassVar[tuple[Example, ...]] = ()
     extra: ClassVar[str] = ""
     """The extra that brings its driver (`pip install 'asgard-platform[extra]'`); empty when it is there."""
+    quote: ClassVar[str] = ""
+    """Around a column's name in the SQL of its option `where`; empty where there is no such option."""
 
     def __init__(self, config: Any, name: str = "", settings: ReadSettings | None = None) -> None:
         self.config = config

@@ -32,6 +32,7 @@ class Pipeline:
         checks: what the rows must be up to; columns may be named as the source or as the lake does.
         allow_missing: a column that vanished from the source becomes null instead of refusing the load.
         anew: reads from the beginning, whatever the table's position says.
+        backfill: merges what the selection lets through, and leaves the table's position where it is.
         masking: what may not lie in clear in the table.
     """
 
@@ -41,6 +42,7 @@ class Pipeline:
     checks: tuple[Check, ...] = ()
     allow_missing: bool = False
     anew: bool = False
+    backfill: bool = False
     masking: Masking | None = None
 
     @property
@@ -80,7 +82,8 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
     first_load = not table.exists()
     position = table.position(stream.id) or Position()
     increments = selection.cursor is not None and selection.mode is not Mode.REPLACE
-    goes_on = not pipeline.anew and (increments or position.half_read)
+    goes_on = not (pipeline.anew or pipeline.backfill) and (increments or position.half_read)
+    kept = position
     if not goes_on:
         position = Position(epoch=position.epoch)
     since = {stream.id: position} if goes_on else {}
@@ -96,6 +99,7 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
         tally = Tally(len(plan.splits), outcome.rows_read, outcome.bytes_read)
         request = _request(pipeline, landing, setting, first_load)
         for parcel, reached in _parcels(plan, stream.id, position, pipeline, setting.budget.parallel):
+            reached = kept if pipeline.backfill else reached
             with table.load(request) as load:
                 _tell_evolution(load, setting, outcome)
                 staged = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
