@@ -17,7 +17,7 @@ def config() -> None:
 @project_options
 @json_option
 def validate(project: str | None, env: str | None, as_json: bool) -> None:
-    """Read the project and its models, and report every mistake at once; connects to nothing."""
+    """Read the project and its models, and report every mistake at once; connects to no source."""
     workspace = open_workspace(project, env)
     sources = {name: spec.type for name, spec in workspace.project.sources.items()}
     models = [str(model.name) for model in workspace.models]
