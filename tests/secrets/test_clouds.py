@@ -188,6 +188,20 @@ def test_a_secret_of_aws_by_name_by_arn_and_by_key(account: str, surroundings: S
     assert "ResourceNotFoundException" in refused(store, "shop/none", ConfigError).what
 
 
+def test_without_keys_of_our_own_the_machine_is_asked(
+    account: str, surroundings: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = put_secret(account, CANARY)["Name"]
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert "the machine is lent none" in refused(aws.SecretsManager(surroundings), name, ConfigError).what
+    lent = {"AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY, "Token": CANARY}
+    with Api() as agent:
+        agent.on("/keys", Reply(200, {**lent, "Expiration": "2099-01-01T00:00:00Z"}))
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{agent.url}/keys")
+        assert read(aws.SecretsManager(surroundings), name) == CANARY
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "error"),
     [

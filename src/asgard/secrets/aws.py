@@ -1,6 +1,7 @@
 """`${aws:name#key}`: AWS Secrets Manager. Without `#key` the whole text, with it one key of a JSON object.
 
-Who we are is found as AWS's own tools find it: the environment, a profile, a role that a profile names.
+Who we are is found as AWS's own tools find it: the environment, a profile, a role that a profile names, what
+the pod, the container or the instance is lent.
 AWS_ENDPOINT_URL_SECRETS_MANAGER or AWS_ENDPOINT_URL name a service elsewhere.
 
 Reference: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
@@ -16,6 +17,7 @@ from asgard.core.secret import Secret
 from asgard.secrets.document import name_and_key, picked
 from asgard.secrets.surroundings import Surroundings
 from asgard.transport.aws import Identity, found_keys, signed_call
+from asgard.transport.aws_machine import machine_keys
 from asgard.transport.http import Answer
 
 FORM = "aws:name#key"
@@ -50,10 +52,10 @@ class SecretsManager:
     def _text(self, path: str) -> str:
         identity, cancel = Identity(region=_region_of(path)), self._surroundings.cancel
         region = identity.region_or_default()
-        keys = found_keys(identity, cancel)
+        keys = found_keys(identity, cancel) or machine_keys(identity, cancel)
         if keys is None:
             raise ConfigError(
-                "there are no AWS keys",
+                "there are no AWS keys, and the machine is lent none",
                 hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
             )
         answer = signed_call(

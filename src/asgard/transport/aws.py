@@ -1,7 +1,8 @@
 """Who we are at AWS: keys from a configuration, the environment, a profile or a role, and what they sign.
 
 Knows version 4 signatures, the two files of profiles, and how STS lends a role.
-Web identity, containers and instances give their keys to the object store's own client (`objects`).
+Web identity, containers and instances give their keys to the object store's own client (`objects`); to others
+by `aws_machine`.
 
 Reference: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html,
 https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
