@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that follow from the code: commands, connectors, errors, project file.
+"""Writes the pages of docs that follow from others: commands, connectors, errors, project file, decisions.
 
 Usage: python tools/reference_docs.py [--check]; with --check nothing is written and stale pages are named.
 """
@@ -25,7 +25,7 @@ from asgard.core import errors, registry
 from asgard.core.source import Feature
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-REFERENCE = REPOSITORY / "docs" / "reference"
+DOCS = REPOSITORY / "docs"
 GENERATED = "<!-- Written by tools/reference_docs.py: change the code, then `make reference`. -->\n\n"
 
 
@@ -145,11 +145,26 @@ def _first_line(thing: Any) -> str:
     return _cell((inspect.getdoc(thing) or "").split("\n\n")[0])
 
 
+def decisions_page() -> str:
+    """The decisions by number, under their own headings."""
+    text = (
+        "# Decisions\n\n"
+        "One page for each decision that somebody will ask about again: what was decided, why, what else was "
+        "looked at, and what\nwould make us decide anew. A page is not rewritten when the decision changes; "
+        "a later one replaces it and both say so.\n\n"
+    )
+    for path in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        title = path.read_text().splitlines()[0].removeprefix("#").strip()
+        text += f"- [{title}]({path.name})\n"
+    return text
+
+
 PAGES: dict[str, Callable[[], str]] = {
-    "commands.md": commands_page,
-    "connectors.md": connectors_page,
-    "errors.md": errors_page,
-    "project-file.md": project_file_page,
+    "reference/commands.md": commands_page,
+    "reference/connectors.md": connectors_page,
+    "reference/errors.md": errors_page,
+    "reference/project-file.md": project_file_page,
+    "decisions/index.md": decisions_page,
 }
 
 
@@ -157,7 +172,7 @@ def main(arguments: list[str]) -> int:
     """Writes the pages, or names the stale ones; gives 1 if there are any."""
     stale = []
     for name, page in PAGES.items():
-        path = REFERENCE / name
+        path = DOCS / name
         heading, _, rest = page().partition("\n\n")
         text = f"{heading}\n\n{GENERATED}{rest}"
         if path.exists() and path.read_text() == text:
@@ -166,9 +181,9 @@ def main(arguments: list[str]) -> int:
             stale.append(name)
         else:
             path.write_text(text)
-            print(f"wrote docs/reference/{name}")
+            print(f"wrote docs/{name}")
     if stale:
-        print(f"stale in docs/reference: {', '.join(stale)}; run make reference", file=sys.stderr)
+        print(f"stale in docs: {', '.join(stale)}; run make reference", file=sys.stderr)
     return bool(stale)
 
 
