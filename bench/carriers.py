@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,15 @@ class Carriers:
             return Contender(name, note, failure=failure)
         return Contender(name, note, Command(tuple(argv), self._own(name), QUIET))
 
+    def limit_of(self, kind: str, name: str, note: str, argv: Argv) -> Contender:
+        """A limit that runs in an environment of a peer."""
+        env = environment(kind)
+        return self.limit(name, note, () if env.failure else argv(env, self._own(name)), env.failure)
+
     def peer(self, kind: str, name: str, note: str, argv: Argv) -> Contender:
         """One in an environment of its own; where that could not be installed, it has failed."""
-        env = environment(kind)
-        if env.failure:
-            return Contender(name, note, failure=env.failure)
-        folder = self._own(name)
-        return Contender(
-            name, note, Command(tuple(argv(env, folder)), folder, QUIET), judge=self._judge(folder)
-        )
+        made = self.limit_of(kind, name, note, argv)
+        return made if made.failure else replace(made, judge=self._judge(self._own(name)))
 
     def asgard(self, name: str, note: str, source: Mapping[str, Any], table: Mapping[str, Any]) -> Contender:
         """A whole project: a source with one table, into a committed Delta table, with default settings."""

@@ -40,7 +40,7 @@ REQUIREMENTS = {
     # From 1.1.22 on the wheel fetches its program when it is first called.
     "ingestr": ("ingestr==1.1.21",),
     "obstore": ("obstore==0.12.1", "pyarrow==26.0.1"),
-    "pymongo": ("pymongo==4.20.0", "pymongoarrow==1.15.0", "pyarrow==25.0.0"),
+    "pymongo": ("pymongo==4.20.0", "pymongoarrow==1.15.0", "pyarrow==25.0.1"),
     "pointblank": ("pointblank==1.1.1", "ibis-framework[duckdb]==12.0.0", "duckdb==1.5.5", "polars==2.1.0"),
     # The wheel `sling` fetches its program when it is first called; this one holds it.
     "sling": ("sling-linux-amd64==1.4.11",),

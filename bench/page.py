@@ -19,7 +19,10 @@ PUBLISHED = REPOSITORY / "bench" / "published.json"
 REMARKS = REPOSITORY / "bench" / "remarks.md"
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 
-ORDER = ("extract", "memory", "checks", "merge", "commits", "startup", "install")
+ORDER = (
+    *("extract", "mysql", "mongodb", "s3", "kafka", "api"),
+    *("memory", "checks", "merge", "commits", "startup", "install"),
+)
 
 INTRODUCTION = """\
 # Benchmarks

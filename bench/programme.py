@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from bench.contests import api, checks, commits, extract, install, kafka, memory, merge, mysql, startup
+from bench.contests import (
+    api,
+    checks,
+    commits,
+    extract,
+    install,
+    kafka,
+    memory,
+    merge,
+    mongodb,
+    mysql,
+    s3,
+    startup,
+)
 from bench.setting import Room
 
 CONTESTS: dict[str, Room] = {
@@ -13,6 +26,8 @@ CONTESTS: dict[str, Room] = {
     "merge": merge.contests,
     "extract": extract.contests,
     "mysql": mysql.contests,
+    "mongodb": mongodb.contests,
+    "s3": s3.contests,
     "kafka": kafka.contests,
     "api": api.contests,
     "memory": memory.contests,
