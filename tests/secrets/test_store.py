@@ -82,6 +82,14 @@ def test_a_key_that_others_may_read_or_that_lies_in_the_project_is_refused(
         store.set("other", "x")
 
 
+def test_a_key_in_dotenv_is_refused(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    console.write(".env", f"ASGARD_SECRET_KEY={new_key()}\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO(CANARY))
+    said = console.asgard("secrets", "set", "shop")
+    assert (said.code, "beside what it locks" in said.err) == (2, True)
+    assert not (console.folder / store_module.FILE).exists()
+
+
 @pytest.mark.parametrize("name", ["", "../x", "a b", "-x", "x" * 201, "ä"])
 def test_names_that_are_none_are_refused(store: EncryptedStore, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be a secret's name"):

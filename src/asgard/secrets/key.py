@@ -67,10 +67,15 @@ def found_ring(surroundings: Surroundings, store_id: str) -> KeyRing:
     """The keys for a store, wherever they rest; empty where a file would be made.
 
     Raises:
-        ConfigError: the file lies within the project.
+        ConfigError: the key lies within the project.
         Refused: others than its owner may read it.
     """
     if given := surroundings.variable(VARIABLE):
+        if VARIABLE not in os.environ:
+            raise ConfigError(
+                f"{VARIABLE} stands in .env, beside what it locks",
+                hint=f"put it into the environment, or into a file elsewhere that {FILE_VARIABLE} names",
+            )
         return KeyRing(
             f"environment variable {VARIABLE}", tuple(filter(None, map(str.strip, given.split(","))))
         )
