@@ -35,6 +35,17 @@ def test_runs_come_newest_first_and_workspaces_do_not_see_each_other(tmp_path: P
     assert [run["run"] for run in other.runs()] == ["x"]
 
 
+def test_pages_of_runs_give_each_once(tmp_path: Path) -> None:
+    journal = SqliteJournal(tmp_path / "runs.db")
+    for number in range(7):
+        journal.start_run(f"r{number}", "", "asgard.yml")
+    seen: list[str] = []
+    while page := [run["run"] for run in journal.runs(3, before=seen[-1] if seen else "")]:
+        seen += page
+    assert seen == [f"r{number}" for number in reversed(range(7))]
+    assert list(journal.runs(3, before="nobody")) == []
+
+
 def _start_and_wait(file: Path, started: multiprocessing.synchronize.Event) -> None:
     SqliteJournal(file).start_run("killed", "", "asgard.yml")
     started.set()

@@ -18,6 +18,7 @@ from asgard.core.errors import ConfigError, Unreachable
 from asgard.state.database import Database
 from asgard.state.queue import End, Limits, NewJob, Queue
 from asgard.state.schedules import Progress, ScheduleStore
+from tests.servers.postgres import Server
 from tests.state.stores import database_at
 
 FREE = Limits(per_source=None)
@@ -82,10 +83,10 @@ def test_who_lost_the_lease_can_end_nothing(queue: Queue) -> None:
     second = queue.lease("two", FREE, 30)
     assert second is not None
     assert (second.id, second.attempt) == (first.id, 2)
-    assert queue.renew("one", 30) == {}
+    assert queue.renew([first], 30) == set()
     assert not queue.finish(first, End("failed", 2, "too late"))
     assert queue.job(first.id) == second
-    assert queue.renew("two", 30) == {second.id: 2}
+    assert queue.renew([first, second], 30) == {second.id}
     assert queue.finish(second, DONE)
     assert not queue.finish(second, DONE)
     assert queue.job(first.id).status == "done"
@@ -97,7 +98,7 @@ def test_a_lease_that_is_renewed_does_not_end(queue: Queue) -> None:
     assert job is not None
     for _ in range(4):
         time.sleep(0.2)
-        assert queue.renew("one", 0.5) == {job.id: 1}
+        assert queue.renew([job], 0.5) == {job.id}
         assert queue.lease("two", FREE, 30) is None
 
 
@@ -193,6 +194,22 @@ def test_a_newer_format_is_refused_with_the_way_out(address: dict[str, Any], dat
         )
     with pytest.raises(ConfigError, match="format 99"), database_at(address):
         pass
+
+
+def test_a_connection_that_broke_off_is_made_anew(pg16: Server, pg_database: str) -> None:
+    address = {
+        "host": pg16.host, "port": pg16.port, "database": pg_database, "username": pg16.user,
+        "password": pg16.password, "ssl_mode": "disable",
+    }  # fmt: skip
+    with database_at(address) as database:
+        queue = Queue(database)
+        (job,) = add(queue, NewJob({}))
+        pg16.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{pg_database}'"
+        )
+        with pytest.raises(Unreachable):
+            queue.jobs()
+        assert [one.id for one in queue.jobs()] == [job]
 
 
 def test_an_error_takes_the_whole_transaction_back(database: Database, queue: Queue) -> None:

@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asgard.app.history import journal_file
-from asgard.app.jobs import JobStore, job_log, open_jobs, run_of
+from asgard.app.jobs import RUN, TASK_FORMAT, JobStore, job_log, open_jobs, run_of
 from asgard.app.project import Project, load_project
 from asgard.app.schedules import Schedule, schedules_of, tick
 from asgard.core.cancel import Cancel
-from asgard.core.errors import AsgardError, Cancelled, ConfigError, Unreachable
+from asgard.core.errors import AsgardError, Bug, Cancelled, ConfigError, Unreachable
 from asgard.core.events import Emit, Event, Kind
 from asgard.schedule.guard import lease_clock
 from asgard.schedule.process import GuardedProcess
@@ -42,6 +42,8 @@ STEP_SECONDS = 0.05
 TIDY_SECONDS = 3600.0
 SIGNALLED = 128
 """Exit codes above are signals."""
+KINDS = (RUN, "ingestion", "transform")
+"""What this version does."""
 CANCELLED, TIMED_OUT, STOPPED = "cancelled", "timed out", "stopped"
 LONGEST_ERROR = 500
 
@@ -134,8 +136,12 @@ class _Worker:
         heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         heart.start()
         try:
-            while self._step(drain, stop):
+            while heart.is_alive() and self._step(drain, stop):
                 time.sleep(STEP_SECONDS if self._running else LOOK_SECONDS / 2)
+            if not heart.is_alive():
+                raise Bug(
+                    "the thread that renews leases has ended", hint="its trace is above; start it again"
+                )
         finally:
             for one in self._running:
                 one.process.signal(signal.SIGKILL)
@@ -184,9 +190,7 @@ class _Worker:
             if job is None:
                 break
             self._begin(job, asked)
-        return not self._running and not queue.jobs(status="queued", limit=1) + queue.jobs(
-            status="running", limit=1
-        )
+        return not self._running and not any(queue.jobs(status=one, limit=1) for one in ("queued", "running"))
 
     def _begin(self, job: Job, asked: float) -> None:
         try:
@@ -272,9 +276,9 @@ class _Worker:
                 self._warn(error)
 
     def _renew(self, mine: Sequence[_Running], asked: float) -> None:
-        held = self.store.queue.renew(self.name, self.wish.lease_seconds)
+        held = self.store.queue.renew([one.job for one in mine], self.wish.lease_seconds)
         for one in mine:
-            if held.get(one.job.id) == one.job.attempt:
+            if one.job.id in held:
                 # Counted from before the question: the database counts from after it.
                 one.process.renew(asked + self.wish.lease_seconds * LEASE_USED)
             elif one in self._running:  # it has not just been ended
@@ -325,7 +329,7 @@ def command_of(project: Project, job: Job) -> list[str]:
         ConfigError: a newer version put it into the queue.
     """
     task = job.task
-    if task.get("format") != 1 or task.get("kind") != "run":
+    if task.get("format") != TASK_FORMAT or task.get("kind") not in KINDS:
         raise ConfigError(
             f"job {job.id} is of a kind that this version does not know", hint="bring the workers up to date"
         )
@@ -335,6 +339,7 @@ def command_of(project: Project, job: Job) -> list[str]:
     command += ["--env", project.environment] if project.environment else []
     command += ["--full-refresh"] if task["full_refresh"] else []
     command += ["--follow"] if task["follow"] else []
+    command += ["--job", job.id] if task["kind"] != RUN else []
     command += ["--between", *task["between"]] if task["between"] else []
     return [*command, "--", *task["selectors"]]
 

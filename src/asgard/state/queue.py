@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -220,6 +220,7 @@ class Queue:
         *,
         status: str | None = None,
         schedule: str | None = None,
+        queue: str | None = None,
         before: str | None = None,
         limit: int = 50,
     ) -> list[Job]:
@@ -228,7 +229,9 @@ class Queue:
         Args:
             before: a job's id: only older ones; how a next page is asked for.
         """
-        asked = [("status = ?", status), ("schedule = ?", schedule), ("job < ?", before)]
+        asked = [
+            ("status = ?", status), ("schedule = ?", schedule), ("queue = ?", queue), ("job < ?", before)
+        ]  # fmt: skip
         kept = [(sql, value) for sql, value in asked if value is not None]
         where = "".join(f" AND {sql}" for sql, _ in kept)
         with self._database.reading() as rows:
@@ -270,18 +273,20 @@ class Queue:
             )
         return _job(found)
 
-    def renew(self, worker: str, seconds: float) -> dict[str, int]:
-        """Holds everything that the worker has for so many seconds from now; gives each job with its attempt.
+    def renew(self, jobs: Sequence[Job], seconds: float) -> set[str]:
+        """Holds these attempts for so many seconds from now; gives the ids of those that are ours yet.
 
-        What is not among them was given to somebody else.
+        What a worker was given without hearing of it, because the answer was lost, is not renewed.
         """
+        ours = " OR ".join(["(job = ? AND attempt = ?)"] * len(jobs))
+        named = [value for job in jobs for value in (job.id, job.attempt)]
         with self._database.writing() as rows:
             found = rows(
                 f"UPDATE asgard_jobs SET lease_until = {self._database.now} + ?"
-                " WHERE workspace = ? AND worker = ? AND status = 'running' RETURNING job, attempt",
-                (seconds, self._workspace, worker),
+                f" WHERE workspace = ? AND status = 'running' AND ({ours}) RETURNING job",
+                (seconds, self._workspace, *named),
             )
-        return dict(found)
+        return {job for (job,) in found}
 
     def to_be_cancelled(self, worker: str) -> set[str]:
         """The jobs of the worker whose end is asked for."""
