@@ -5,9 +5,11 @@ Reference: https://www.sqlite.org/lang_transaction.html, https://www.sqlite.org/
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from asgard.core.errors import AsgardError, ConfigError, OutOfSpace, Refused, Unreachable
@@ -20,14 +22,16 @@ class SqliteDatabase:
     Args:
         file: created with its folder when it is not there.
         what: what the file is, for messages: `run history`.
+        careful: only its owner may read it, and what was committed is there after a loss of power.
     """
 
     # julianday is there in every SQLite; its double is good for 0.1 ms.
     now = "((julianday('now') - 2440587.5) * 86400.0)"
 
-    def __init__(self, file: Path, what: str) -> None:
+    def __init__(self, file: Path, what: str, *, careful: bool = False) -> None:
         self._file = file
         self._what = what
+        self._careful = careful
 
     @contextmanager
     def reading(self) -> Iterator[Rows]:
@@ -54,9 +58,11 @@ class SqliteDatabase:
         """
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            if self._careful and not self._file.exists():
+                _make_private(self._file)
             connection = sqlite3.connect(self._file, timeout=PATIENCE_SECONDS, isolation_level=None)
             try:
-                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA synchronous = {'FULL' if self._careful else 'NORMAL'}")
                 connection.execute("PRAGMA foreign_keys = ON")
                 yield connection
             finally:
@@ -103,5 +109,19 @@ class SqliteDatabase:
             return Refused(f"cannot write {self._file}: {text}", hint="check the folder's rights")
         return ConfigError(
             f"{self._file} is not a {self._what}: {text}",
-            hint=f"move it away; the {self._what} starts anew, no data is lost",
+            hint="put a backup in its place"
+            if self._careful
+            else f"move it away; the {self._what} starts anew, no data is lost",
         )
+
+
+def _make_private(file: Path) -> None:
+    """Makes an empty file for its owner alone; SQLite's own files beside it take its mode."""
+    # Under another name first: who closes a file that SQLite has open in this process takes its locks away.
+    handle, draft = tempfile.mkstemp(dir=file.parent)
+    os.close(handle)
+    try:
+        with suppress(FileExistsError):  # somebody was faster
+            os.link(draft, file)
+    finally:
+        os.unlink(draft)
