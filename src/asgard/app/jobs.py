@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -11,15 +11,17 @@ from typing import Any
 
 from asgard.app.history import journal_file
 from asgard.app.project import Project
+from asgard.app.shared_database import Tables, open_database
 from asgard.core.errors import ConfigError
 from asgard.schedule.timetable import instant_text
-from asgard.state.database import Database
 from asgard.state.journal import SqliteJournal
 from asgard.state.queue import NAME, SCHEMA, SCHEMA_VERSION, Job, NewJob, Queue
 from asgard.state.schedules import ScheduleStore
-from asgard.state.sqlite_database import SqliteDatabase
 
+TABLES = Tables(NAME, "queue.db", "queue", SCHEMA, SCHEMA_VERSION)
 TASK_FORMAT = 1
+RUN = "run"
+"""The kind of a task that is a run of the project."""
 UNDONE = ("failed", "skipped", "cancelled")
 
 
@@ -65,29 +67,12 @@ def open_jobs(project: Project) -> Iterator[JobStore]:
     Raises:
         Unreachable, AuthenticationError, ConfigError: the database cannot be used.
     """
-    database = _database(project)
+    database = open_database(project, TABLES)
     queue = Queue(database, project.workspace)
     try:
         yield JobStore(queue, ScheduleStore(database, queue, project.workspace))
     finally:
         database.close()
-
-
-def _database(project: Project) -> Database:
-    spec = project.queue.postgres
-    if spec is None:
-        file = SqliteDatabase(project.state_folder / "queue.db", "queue")
-        file.migrate(SCHEMA, SCHEMA_VERSION)
-        return file
-    from asgard.state.postgres_database import PostgresDatabase  # its driver is not for those with a file
-    from asgard.transport.postgres import Server
-
-    server = Server(
-        spec.host, spec.port, spec.database, spec.username, spec.password, spec.ssl_mode, spec.ssl_root_cert
-    )
-    shared = PostgresDatabase(server, NAME)
-    shared.migrate(SCHEMA, SCHEMA_VERSION)
-    return shared
 
 
 def add_job(project: Project, wish: JobWish) -> dict[str, Any]:
@@ -108,7 +93,7 @@ def new_job(
     return NewJob(
         task={
             "format": TASK_FORMAT,
-            "kind": "run",
+            "kind": RUN,
             "selectors": list(wish.selectors),
             "full_refresh": wish.full_refresh,
             "follow": wish.follow,
@@ -124,6 +109,17 @@ def new_job(
         timeout_seconds=wish.timeout_seconds,
         due_at=due_at,
     )
+
+
+def task_of(kind: str, of: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The task of a job that is something else than a run of the project; `app.tasks` does it.
+
+    Args:
+        of: its own id among those of its kind.
+        asked: what it takes; JSON values.
+    """
+    plain = {"selectors": [], "full_refresh": False, "follow": False, "between": None}
+    return {"format": TASK_FORMAT, "kind": kind, "of": of, "asked": asked, **plain}
 
 
 def _sources_read(project: Project, selectors: Sequence[str]) -> tuple[str, ...]:
@@ -184,6 +180,9 @@ def rerun_job(project: Project, job_id: str, *, failed_only: bool = False) -> di
     """
     with open_jobs(project) as store:
         old = store.queue.job(job_id)
+    if old.task["kind"] != RUN:
+        kind = old.task["kind"]
+        raise ConfigError(f"job {job_id} is that of one {kind}", hint=f"POST /{kind} asks for another one")
     selectors = tuple(old.task["selectors"])
     if failed_only:
         selectors = tuple(step["step"] for step in _steps(project, old) if step["status"] in UNDONE)
@@ -229,6 +228,7 @@ def as_dict(job: Job) -> dict[str, Any]:
         "job": job.id,
         "status": "cancelling" if job.status == "running" and job.cancel_at is not None else job.status,
         "run": run_of(job) if job.attempt else None,
+        "kind": job.task["kind"] if job.task["kind"] != RUN else None,
         "selectors": job.task["selectors"],
         "full_refresh": job.task["full_refresh"] or None,
         "follow": job.task["follow"] or None,

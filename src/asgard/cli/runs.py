@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     help="Only rows whose cursor is in this range, TO left out; merged, whatever was read before.",
 )
 @click.option("--run-id", default="", hidden=True, help="What the run is called, for who started it.")
+@click.option("--job", "job_id", hidden=True, help="The job that is done, if it is no plain run.")
 @project_options
 @budget_options
 @json_option
@@ -51,6 +52,7 @@ def run(
     to_table: str | None,
     between: tuple[str, str] | None,
     run_id: str,
+    job_id: str | None,
     project: str | None,
     env: str | None,
     memory: str | None,
@@ -72,6 +74,10 @@ def run(
     from asgard.app.runs import run as do_run
 
     def start(emit: Emit, cancel: Cancel, drain: Cancel | None) -> Summary:
+        if job_id is not None:
+            from asgard.app.tasks import do_task
+
+            return do_task(project, env, job_id, run_id, emit, cancel)
         if config_file is not None and to_table is not None:
             from asgard.app.block_runs import load_block
 

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     STEP_FINISHED = "step.finished"  # status, seconds, rows, bytes, error
     CHECKED = "checked"  # results: list of check results
     SCHEMA_CHANGED = "schema.changed"  # added, widened, missing
+    MEASURED = "measured"  # rows_in, bytes_in, rows_out, bytes_out, peak_memory_bytes: of a whole transform
     COMPACTED = "compacted"  # version, files_before, files_after, bytes
     LAG = "lag"  # rows: at most so many are in the source beyond the last commit; told only when known
     RETRIED = "retried"  # attempt, after_seconds, error

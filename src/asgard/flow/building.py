@@ -54,6 +54,11 @@ class Building:
         versions = {str(name): version for name, (version, _) in sorted(self.upstream.items())}
         return json.dumps({"format": 1, "model": self.fingerprint, "upstream": versions}, sort_keys=True)
 
+    def attach(self, engine: Engine) -> None:
+        """Makes readable what it reads."""
+        for name, (_, mount) in self.upstream.items():
+            engine.attach(name, mount)
+
 
 def build(building: Building, setting: Setting, *, rebuild: bool = False) -> Outcome:
     """Brings a model's table up to its upstream tables.
@@ -87,8 +92,7 @@ def build(building: Building, setting: Setting, *, rebuild: bool = False) -> Out
 def _build(
     building: Building, position: Position, engine: Engine, setting: Setting, outcome: Outcome
 ) -> None:
-    for name, (_, mount) in building.upstream.items():
-        engine.attach(name, mount)
+    building.attach(engine)
     setting.tell(Kind.STEP_PHASE, {"phase": "query"})
     rows = engine.query(building.sql)
     own = [name for name in rows.schema.names if not name.startswith(RESERVED_PREFIX)]

@@ -61,16 +61,31 @@ def parsed(sql: str, dialect: str = DIALECT) -> exp.Expr:
     return statements[0]
 
 
-def refuse_all_but_a_select(statement: exp.Expr, sql: str) -> None:
+def names_read(sql: str, dialect: str = DIALECT) -> tuple[tuple[str, ...], ...]:
+    """The names of tables as one SELECT writes them, each once: `("orders",)`, `("bronze", "s", "orders")`.
+
+    Raises:
+        QueryError: it is not exactly one SELECT over tables, or reaches for a file or an address; `where` has
+            line and column.
+    """
+    statement = parsed(sql, dialect)
+    refuse_all_but_a_select(statement, sql, said="this takes")
+    return tuple(dict.fromkeys(_parts(table, sql)[0] for table in _tables(statement)))
+
+
+def refuse_all_but_a_select(statement: exp.Expr, sql: str, said: str = "a model is") -> None:
     """Lets nothing pass but one SELECT over tables: no other statement, no file, no address, no parameter.
+
+    Args:
+        said: how the message begins.
 
     Raises:
         QueryError: names what is refused, with line and column where they are known.
     """
     if isinstance(statement, exp.Pivot):
-        raise QueryError("a model is one SELECT, this is PIVOT", hint="write SELECT * FROM (PIVOT ...)")
+        raise QueryError(f"{said} one SELECT, this is PIVOT", hint="write SELECT * FROM (PIVOT ...)")
     if not isinstance(statement, exp.Query):
-        raise QueryError(f"a model is one SELECT, this is {statement.key.upper()}")
+        raise QueryError(f"{said} one SELECT, this is {statement.key.upper()}")
     for node in statement.walk():
         if isinstance(node, exp.Into):
             raise QueryError("SELECT INTO is refused", hint="the model's file name is its table")
@@ -111,8 +126,9 @@ def _ctes_around(table: exp.Table) -> set[str]:
     return names
 
 
-def _named(table: exp.Table, sql: str, known: dict[str, TableName]) -> TableName:
-    parts = [part.name for part in table.parts]
+def _parts(table: exp.Table, sql: str) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """A table's name in its parts, and its place."""
+    parts = tuple(part.name for part in table.parts)
     written = ".".join(parts)
     first = table.parts[0]
     end, start = first.meta.get("end", 0), first.meta.get("start", 0)
@@ -125,6 +141,12 @@ def _named(table: exp.Table, sql: str, known: dict[str, TableName]) -> TableName
             place,
             "load it with a source, and read its bronze table",
         )
+    return parts, place
+
+
+def _named(table: exp.Table, sql: str, known: dict[str, TableName]) -> TableName:
+    parts, place = _parts(table, sql)
+    written = ".".join(parts)
     layer = parts[0].lower()
     if layer not in LAYERS or len(parts) != (3 if layer == "bronze" else 2):
         near = [str(name) for name in known.values() if fold(name.name) == fold(parts[-1])]
