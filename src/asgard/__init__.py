@@ -57,6 +57,10 @@ _ERRORS = (
     "AsgardError AuthenticationError Bug Cancelled ConfigError Conflict ConnectionError DataError OutOfSpace "
     "PositionLost QueryError Refused SchemaChanged Unreachable ValidationError"
 )
+_CONNECTORS = (
+    "AzureBlobConnector FileConnector GCSConnector GenericAPIConnector KafkaConnector MongoDBConnector "
+    "MySQLConnector PostgreSQLConnector S3Connector SQLiteConnector SourceConnector get_connector_class"
+)
 _NAMES = {
     "app.api_connector": "APIConnector",
     "app.checker": "DataQualityChecker",
@@ -65,9 +69,7 @@ _NAMES = {
     "app.listening": "listen",
     "app.loading": "connect load_csv load_data load_excel load_from_connector",
     "app.opened_project": "Project",
-    "app.source_connector": "AzureBlobConnector FileConnector GCSConnector GenericAPIConnector "
-    "KafkaConnector "
-    "MongoDBConnector MySQLConnector PostgreSQLConnector S3Connector SQLiteConnector SourceConnector get_connector_class",
+    "app.source_connector": _CONNECTORS,
     "core.errors": _ERRORS,
     "core.events": "Event",
 }

@@ -344,7 +344,7 @@ PUBLIC = {
         AzureBlobConnector,
         KafkaConnector,
         GenericAPIConnector,
-    )  # fmt: skip
+    )
 }
 
 
