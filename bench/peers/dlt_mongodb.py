@@ -42,7 +42,7 @@ def main(uri: str, database: str, name: str, how: str, out: str) -> None:
 
 def documents(collection: Any) -> Iterator[list[Any]]:
     """Chunks of documents."""
-    # MongoDB itself ends a batch at 16 MB; the tests' server does not, and the driver refuses what is too long.
+    # MongoDB itself ends a batch at 16 MB; the tests' server does not, and the driver refuses long ones.
     cursor = collection.find({}, batch_size=CHUNK_DOCUMENTS)
     while chunk := list(islice(cursor, CHUNK_DOCUMENTS)):
         yield [plain(document) for document in chunk]
