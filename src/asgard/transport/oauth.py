@@ -14,7 +14,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +96,8 @@ class OAuthSettings:
 
     Attributes:
         refresh_token: the first one; None for client credentials.
+        as_json: the request is a JSON object, where the server wants that instead of RFC 6749's form.
+        fields: what the request has besides the usual.
         timeout_seconds, max_retries, ca_file, allow_metadata_addresses: as for the API itself.
     """
 
@@ -104,6 +106,8 @@ class OAuthSettings:
     client_secret: str = field(repr=False)
     scope: str | None = None
     refresh_token: str | None = field(default=None, repr=False)
+    as_json: bool = False
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_seconds: float = 30.0
     max_retries: int = 5
     ca_file: str | None = None
@@ -204,12 +208,14 @@ class OAuthTokens:
             "grant_type": grant,
             "client_id": self._settings.client_id,
             "client_secret": self._settings.client_secret,
+            **self._settings.fields,
         }
         if self._settings.scope:
             form["scope"] = self._settings.scope
         if refresh_token is not None:
             form["refresh_token"] = refresh_token
-        request = Request("", "POST", form=form, repeatable=refresh_token is None)
+        content: dict[str, Any] = {"body": form} if self._settings.as_json else {"form": form}
+        request = Request("", "POST", **content, repeatable=refresh_token is None)
         answer = self._client.send(request, wanted=(400, 401, 403))
         told = _document(answer)
         if answer.status == 200 and isinstance(told.get("access_token"), str):
