@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from asgard.app.streams import OpenSources, expand
 from asgard.app.workspace import Workspace
@@ -52,3 +53,31 @@ def _all_checks(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check, 
                     yield wanted.table, checks_of(wanted.spec.checks)
     for model in workspace.models:
         yield model.name, model.checks
+
+
+def declared_checks(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """What tables must be up to, as the project says it: by table, or by source and name with wildcards.
+
+    No source is asked, and no table looked at.
+    """
+    known: dict[str, list[dict[str, Any]]] = {}
+    for source, spec in workspace.project.sources.items():
+        for table in spec.tables:
+            if table.checks:
+                known[f"bronze.{source}.{table.table or table.name}"] = [
+                    _described(check) for check in checks_of(table.checks)
+                ]
+    for model in workspace.models:
+        if model.checks:
+            known[str(model.name)] = [_described(check) for check in model.checks]
+    return known
+
+
+def _described(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "kind": check.kind,
+        "columns": list(check.columns),
+        "severity": check.severity,
+        "on_fail": str(check.on_fail),
+    }

@@ -95,3 +95,15 @@ def quarantine(workspace: Workspace, name: str, limit_rows: int = 20) -> Iterato
     with workspace.open_engine(workspace.budget.engine_bytes) as engine:
         engine.attach("quarantine", aside)
         yield engine.query(f"SELECT * FROM quarantine LIMIT {int(limit_rows)}")
+
+
+@contextmanager
+def preview(workspace: Workspace, name: str, limit_rows: int) -> Iterator[pa.RecordBatchReader]:
+    """Some rows of a table, whichever are read first.
+
+    Raises:
+        ConfigError: there is none, or more than one, of that name.
+    """
+    with workspace.open_engine(workspace.budget.engine_bytes) as engine:
+        engine.attach("previewed", workspace.table(name).mount())
+        yield engine.query(f"SELECT * FROM previewed LIMIT {int(limit_rows)}")

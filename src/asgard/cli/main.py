@@ -29,6 +29,7 @@ COMMANDS = {
     "runs": ("asgard.cli.runs:runs", "List past runs, show one, or its log."),
     "jobs": ("asgard.cli.jobs:jobs", "List jobs; add, show, cancel or rerun one."),
     "schedules": ("asgard.cli.schedules:schedules", "List schedules; pause, resume, run one now."),
+    "serve": ("asgard.cli.serve:serve", "Serve the REST API, and run its jobs."),
     "worker": ("asgard.cli.worker:worker", "Run jobs, and what schedules have due."),
     "query": ("asgard.cli.tables:query", "Ask the lake in SQL."),
     "tables": ("asgard.cli.tables:tables", "List tables; show, undo, or look into the quarantine of one."),

@@ -96,13 +96,25 @@ class SqliteJournal:
         Args:
             before: a run's id: only those that started before it; how a next page is asked for.
         """
+        yield from self._runs(limit, before)
+
+    def run(self, run: str) -> dict[str, Any] | None:
+        """One of them; None when there is none of that id."""
+        return next(self._runs(1, only=run), None)
+
+    def _runs(self, limit: int, before: str = "", only: str = "") -> Iterator[dict[str, Any]]:
         page = "AND (started_at, run) < (SELECT started_at, run FROM runs WHERE workspace = ? AND run = ?)"
         with self._database.reading() as rows:
             found = rows(
                 "SELECT run, selector, project, status, started_at, finished_at, pid, pid_started, summary"
-                f" FROM runs WHERE workspace = ? {page if before else ''}"
+                f" FROM runs WHERE workspace = ? {page if before else ''}{'AND run = ?' if only else ''}"
                 " ORDER BY started_at DESC, run DESC LIMIT ?",
-                (self._workspace, *((self._workspace, before) if before else ()), limit),
+                (
+                    self._workspace,
+                    *((self._workspace, before) if before else ()),
+                    *((only,) if only else ()),
+                    limit,
+                ),
             )
         for run, selector, project, status, started_at, finished_at, pid, pid_started, summary in found:
             if status == "running" and _process_start(pid) != pid_started:

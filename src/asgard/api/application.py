@@ -1,0 +1,81 @@
+"""The application: every noun's routes, the guard before them, and the worker that lives as long."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from asgard.api import (
+    checks,
+    datasources,
+    health,
+    ingestions,
+    jobs,
+    models,
+    runs,
+    schedules,
+    secrets,
+    sessions,
+    sinks,
+    sources,
+    tables,
+    transforms,
+)
+from asgard.api.access import guard, insist_on_actions
+from asgard.api.problems import handle_problems
+from asgard.api.served import Served
+
+NOUNS = (
+    health, datasources, sinks, ingestions, transforms, sources, tables, models, checks, runs, jobs,
+    schedules, secrets, sessions,
+)  # fmt: skip
+DESCRIPTION = """Moves data from databases, files, APIs and streams into an open lakehouse, and proves that
+it is right. Lists come in pages: `next` of one is the `cursor` of the page behind it. Errors are
+`application/problem+json` with what, hint and where."""
+
+
+def create_app(
+    project: str | Path | None = None, env: str | None = None, *, worker: bool | None = None
+) -> FastAPI:
+    """The application. The project is opened when it starts.
+
+    Args:
+        project, env: as `asgard --project --env` have them.
+        worker: whether jobs are run here too; by default as ASGARD_WORKER says.
+    """
+
+    @lru_cache(maxsize=1)
+    def served() -> Served:
+        return Served(project, env, worker=worker)
+
+    @asynccontextmanager
+    async def living(app: FastAPI) -> AsyncIterator[None]:
+        platform = await run_in_threadpool(served)
+        platform.start()
+        try:
+            yield
+        finally:
+            await run_in_threadpool(platform.stop)
+
+    app = FastAPI(
+        title="Asgard",
+        description=DESCRIPTION,
+        version=version("asgard-platform"),
+        lifespan=living,
+        dependencies=[Depends(guard, scope="function")],
+    )
+    app.state.served = served
+    for noun in NOUNS:
+        app.include_router(noun.router)
+    handle_problems(app)
+    insist_on_actions(app)
+    return app
+
+
+app = create_app()

@@ -1,0 +1,68 @@
+"""`/datasource`: sources that programs hand in. No answer has a secret of theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+from asgard.api.access import needs
+from asgard.api.pages import Cursor, Limit, Listed
+from asgard.api.problems import looked_up
+from asgard.api.served import Platform
+from asgard.app import datasources
+
+router = APIRouter(prefix="/datasource", tags=["datasource"])
+
+
+class SourceRequest(BaseModel):
+    """A source; `config` is another name of `source_config`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source_type": "postgres",
+                    "workspace_name": "default",
+                    "source_config": {"host": "localhost", "port": 5432, "username": "user",
+                                      "password": "...", "database": "mydb"},
+                    "name": "My Postgres Source",
+                }
+            ]
+        }
+    )  # fmt: skip
+    source_type: str = Field(min_length=1, max_length=100, description="postgres, mysql, mongodb, kafka, ...")
+    workspace_name: str = Field(default="default", min_length=1, max_length=200)
+    source_config: dict[str, Any] = Field(
+        validation_alias=AliasChoices("source_config", "config"), description="The connector's options."
+    )
+    name: str = Field(min_length=1, max_length=200)
+
+
+@router.get("", openapi_extra=needs("sources.read"))
+def list_datasources(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+    """The sources, the oldest first."""
+    page = datasources.datasources(platform.project(), cursor, limit)
+    return Listed(items=page.items, next=page.next)
+
+
+@router.post("", status_code=201, openapi_extra=needs("sources.write"))
+def create_datasource(platform: Platform, posted: SourceRequest) -> dict[str, Any]:
+    """Keeps a source; its secrets go to the encrypted store. It is not connected to."""
+    new = datasources.NewSource(posted.source_type, posted.name, posted.workspace_name, posted.source_config)
+    return datasources.add_datasource(platform.project(), new)
+
+
+@router.get("/{id}", openapi_extra=needs("sources.read"))
+def show_datasource(platform: Platform, id: str) -> dict[str, Any]:
+    """One source."""
+    with looked_up():
+        return datasources.datasource(platform.project(), id)
+
+
+@router.delete("/{id}", openapi_extra=needs("sources.write"))
+def delete_datasource(platform: Platform, id: str) -> dict[str, Any]:
+    """Takes a source and its secrets away; its tables stay."""
+    with looked_up():
+        return datasources.delete_datasource(platform.project(), id)

@@ -1,0 +1,62 @@
+"""`/ingestion`: loads of a source into a sink."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from asgard.api.access import needs
+from asgard.api.pages import Cursor, Limit, Listed
+from asgard.api.problems import looked_up
+from asgard.api.served import Platform
+from asgard.app import ingestions
+
+router = APIRouter(prefix="/ingestion", tags=["ingestion"])
+
+
+class IngestionRequest(BaseModel):
+    """What is loaded, and where to."""
+
+    source_id: str = Field(min_length=1, max_length=100)
+    destination_id: str = Field(min_length=1, max_length=100)
+    workspace_name: str = Field(default="default", min_length=1, max_length=200)
+    connection_name: str = Field(min_length=1, max_length=200)
+    tables: list[str | dict[str, Any]] = Field(
+        default=[],
+        max_length=10_000,
+        description="Names, or entries as asgard.yml has them (mode, primary_key, cursor, checks, ...). "
+        "By default everything that the source has.",
+    )
+
+
+@router.get("", openapi_extra=needs("pipelines.read"))
+def list_ingestions(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+    """The ingestions, the oldest first."""
+    page = ingestions.ingestions(platform.project(), cursor, limit)
+    return Listed(items=page.items, next=page.next)
+
+
+@router.post("", status_code=202, openapi_extra=needs("pipelines.run"))
+def start_ingestion(platform: Platform, posted: IngestionRequest) -> dict[str, Any]:
+    """Puts an ingestion into the queue."""
+    tables = tuple({"name": one} if isinstance(one, str) else one for one in posted.tables)
+    new = ingestions.NewIngestion(
+        posted.source_id, posted.destination_id, posted.workspace_name, posted.connection_name, tables
+    )
+    return ingestions.add_ingestion(platform.project(), new)
+
+
+@router.get("/{id}", openapi_extra=needs("pipelines.read"))
+def show_ingestion(platform: Platform, id: str) -> dict[str, Any]:
+    """How one is going, table by table."""
+    with looked_up():
+        return ingestions.ingestion(platform.project(), id)
+
+
+@router.delete("/{id}", openapi_extra=needs("pipelines.run"))
+def delete_ingestion(platform: Platform, id: str) -> dict[str, Any]:
+    """Ends one if it runs, and takes it away; what it has committed stays."""
+    with looked_up():
+        return ingestions.delete_ingestion(platform.project(), id)

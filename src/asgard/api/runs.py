@@ -1,0 +1,115 @@
+"""`/runs`: runs of the project, and what one that is under way tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from asgard.api.access import needs
+from asgard.api.pages import Cursor, Limit, Listed
+from asgard.api.problems import Problem
+from asgard.api.served import Platform, Served
+from asgard.app.history import log_file
+from asgard.app.jobs import JobWish, add_job
+from asgard.core.errors import ConfigError
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+LOOK_SECONDS = 0.25
+LOOKS_PER_SIGN = 60
+"""After so many looks at nothing new a comment is sent, so that whoever has gone is noticed."""
+CHUNK_BYTES = 1 << 18
+
+
+class RunRequest(BaseModel):
+    """What is run: as `asgard run` takes it."""
+
+    selectors: list[str] = Field(
+        default=[], max_length=1000, description="shop, shop.orders, gold.revenue; none for everything."
+    )
+    full_refresh: bool = False
+    priority: int = Field(default=0, ge=-1000, le=1000)
+
+
+@router.get("", openapi_extra=needs("runs.read"))
+def list_runs(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+    """The runs, the newest first."""
+    found = list(platform.workspace().journal.runs(limit + 1, cursor or ""))
+    items = [{key: value for key, value in run.items() if key != "steps"} for run in found[:limit]]
+    return Listed(items=items, next=found[limit - 1]["run"] if len(found) > limit else None)
+
+
+@router.post("", status_code=202, openapi_extra=needs("runs.start"))
+def start_run(platform: Platform, posted: RunRequest) -> dict[str, Any]:
+    """Puts a run into the queue; the answer is its job."""
+    wish = JobWish(tuple(posted.selectors), posted.full_refresh, priority=posted.priority)
+    return add_job(platform.project(with_sources=True), wish)
+
+
+@router.get("/{run}", openapi_extra=needs("runs.read"))
+def show_run(platform: Platform, run: str) -> dict[str, Any]:
+    """One run with its steps, those that have ended while it goes on."""
+    found = _found(platform, run)
+    return {**found, "steps": platform.workspace().journal.steps(run)}
+
+
+@router.get(
+    "/{run}/events",
+    openapi_extra=needs("runs.read"),
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+def follow_run(platform: Platform, run: str) -> StreamingResponse:
+    """The events of a run as server-sent events: those that were, then each as it comes."""
+    _found(platform, run)
+    file = log_file(platform.project().state_folder, run)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_told(platform, run, file), media_type="text/event-stream", headers=headers)
+
+
+async def _told(platform: Served, run: str, file: Path) -> AsyncIterator[str]:
+    at, number, rest, quiet = 0, 0, b"", 0
+    while True:
+        # Asked before the file is read: what a run tells before its end is in the file then.
+        goes_on = await run_in_threadpool(_goes_on, platform, run)
+        data = await run_in_threadpool(_read, file, at)
+        at += len(data)
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            number += 1
+            yield f"id: {number}\nevent: {json.loads(line)['event']}\ndata: {line.decode()}\n\n"
+        if not goes_on and not data:
+            return
+        quiet = 0 if data else quiet + 1
+        if quiet and quiet % LOOKS_PER_SIGN == 0:
+            yield ": still there\n\n"
+        if not data:
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _read(file: Path, at: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            stream.seek(at)
+            return stream.read(CHUNK_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _goes_on(platform: Served, run: str) -> bool:
+    found = platform.workspace().journal.run(run)
+    return found is not None and found["status"] == "running"
+
+
+def _found(platform: Served, run: str) -> dict[str, Any]:
+    found = platform.workspace().journal.run(run)
+    if found is None:
+        raise Problem(404, ConfigError(f"there is no run {run!r}", hint="GET /runs lists them"))
+    return found

@@ -1,0 +1,46 @@
+"""`/secrets`: names of the encrypted store. A value goes in, and none ever comes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field, SecretStr
+
+from asgard.api.access import needs
+from asgard.api.pages import Cursor, Limit, Listed, page_after
+from asgard.api.problems import looked_up
+from asgard.api.served import Platform
+from asgard.app import secrets
+from asgard.core.secret import reveal
+
+router = APIRouter(prefix="/secrets", tags=["secrets"])
+
+
+class SecretRequest(BaseModel):
+    """A value."""
+
+    value: SecretStr = Field(min_length=1, max_length=1 << 20)
+
+
+@router.get("", openapi_extra=needs("secrets.read"))
+def list_secrets(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+    """The names, and when each was set."""
+    known = {entry["name"]: entry for entry in secrets.list_secrets(platform.project().file)}
+    chosen, behind = page_after(sorted(known), cursor, limit)
+    return Listed(items=[known[name] for name in chosen], next=behind)
+
+
+@router.put("/{name:path}", openapi_extra=needs("secrets.write"))
+def set_secret(platform: Platform, name: str, posted: SecretRequest) -> dict[str, Any]:
+    """Puts a secret in, or in the place of an older one: `${store:NAME}` is its value from now on."""
+    secrets.set_secret(platform.project().file, name, reveal(posted.value) or "")
+    return {"name": name}
+
+
+@router.delete("/{name:path}", openapi_extra=needs("secrets.write"))
+def delete_secret(platform: Platform, name: str) -> dict[str, Any]:
+    """Takes a secret away."""
+    with looked_up():
+        secrets.delete_secret(platform.project().file, name)
+    return {"name": name}

@@ -1,0 +1,54 @@
+"""`/tables`: the tables of the project's lake, and their first rows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from asgard.api.access import needs
+from asgard.api.pages import Cursor, Limit, Listed, page_after
+from asgard.api.problems import looked_up
+from asgard.api.served import Platform
+from asgard.app import tables
+from asgard.app.rows import json_rows
+
+router = APIRouter(prefix="/tables", tags=["tables"])
+
+
+@router.get("", openapi_extra=needs("tables.read"))
+def list_tables(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+    """The tables, by name."""
+    names = sorted(str(name) for name in platform.workspace().lake.tables())
+    chosen, behind = page_after(names, cursor, limit)
+    items = [{"table": name, "layer": name.partition(".")[0]} for name in chosen]
+    return Listed(items=items, next=behind)
+
+
+@router.get("/{table}", openapi_extra=needs("tables.read"))
+def show_table(platform: Platform, table: str) -> dict[str, Any]:
+    """Columns, rows and versions of a table; its name may be the end of the whole one if that is clear."""
+    workspace = platform.workspace()
+    with looked_up():
+        found = workspace.table(table)
+    mount = found.mount()
+    versions = [
+        {"version": one.version, "at": one.at.isoformat(), "operation": one.operation, "run": one.run or None,
+         "rows_added": one.rows_added}
+        for one in found.versions(20)
+    ]  # fmt: skip
+    columns = [{"name": column.name, "type": str(column.type)} for column in mount.schema]
+    return {"table": str(found.name), "rows": mount.rows, "columns": columns, "versions": versions}
+
+
+@router.get("/{table}/preview", openapi_extra=needs("tables.read"))
+def preview_table(
+    platform: Platform, table: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20
+) -> dict[str, Any]:
+    """Some rows of a table, as JSON values."""
+    workspace = platform.workspace()
+    with looked_up():
+        name = str(workspace.table(table).name)
+    with tables.preview(workspace, name, limit) as rows:
+        columns = [{"name": column.name, "type": str(column.type)} for column in rows.schema]
+        return {"table": name, "columns": columns, "rows": json_rows(rows)}
