@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ def is_local_page(host: str | None, origin: str | None) -> bool:
     >>> is_local_page("localhost:8000", "https://evil.example")
     False
     """
-    if host is None or not _means_this_machine(f"http://{host}"):
+    if host is None or re.search("[@/]", host) or not _means_this_machine(f"http://{host}"):
         return False
     return origin is None or (_means_this_machine(origin) and urlsplit(origin).netloc == host)
 

@@ -36,7 +36,11 @@ COMMANDS = {
     "resync": ("asgard.cli.tables:resync", "Read a table anew from its source at the next run."),
     "models": ("asgard.cli.models:models", "List models and what they read."),
     "checks": ("asgard.cli.checks:checks", "Run the checks of tables as they are now."),
+    "airbyte": ("asgard.cli.airbyte:airbyte", "Run connections of an Airbyte server."),
     "secrets": ("asgard.cli.secrets:secrets", "Keep secrets encrypted; list, rotate, delete them."),
+    "users": ("asgard.cli.users:users", "List users; create, disable one, set its role or password."),
+    "tokens": ("asgard.cli.tokens:tokens", "List API tokens; create or revoke one."),
+    "audit": ("asgard.cli.audit:audit", "Show who did what; verify that nobody tampered with it."),
     "config": ("asgard.cli.config:config", "Validate the project, explain a value, print the JSON Schema."),
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from asgard.app.access import Access, Principal
     from asgard.app.workspace import Workspace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -50,3 +52,13 @@ def open_tables(project: str | None, env: str | None) -> Workspace:
     from asgard.app.workspace import Workspace
 
     return Workspace.open(project, env, with_sources=False)
+
+
+@contextmanager
+def opened_access(project: str | None, env: str | None) -> Iterator[tuple[Access, Principal]]:
+    """The users and tokens of a project, and the person at the keyboard."""
+    from asgard.app.access import local_principal, open_access
+    from asgard.app.project import load_project
+
+    with open_access(load_project(project, env, with_sources=False)) as access:
+        yield access, local_principal()

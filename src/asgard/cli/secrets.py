@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from asgard.app import secrets as wishes
 from asgard.cli.options import json_option
 from asgard.cli.output import print_json, print_table
-from asgard.core.errors import ConfigError
+from asgard.cli.secret_input import read_secret
 
 project_option = click.option(
     "-p", "--project", metavar="FILE", help="The project file; default: asgard.yml here or above."
@@ -31,13 +29,7 @@ def set_(name: str, project: str | None, as_json: bool) -> None:
     The value is asked for, twice and unseen, or read from standard input without its last newline. It cannot
     be an argument: those stay in the shell's history, and everybody on the machine sees them.
     """
-    if sys.stdin.isatty():
-        value = click.prompt("value", hide_input=True, confirmation_prompt=True, err=True)
-    else:
-        try:
-            value = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError:  # whose text quotes what was read
-            raise ConfigError("the value is no UTF-8 text", hint="encode it, for example by base64") from None
+    value = read_secret("value")
     done = wishes.set_secret(project, name, value)
     if as_json:
         print_json(done)
