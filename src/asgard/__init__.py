@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MongoDBConnector,
         MySQLConnector,
         PostgreSQLConnector,
+        RedshiftConnector,
         S3Connector,
         SourceConnector,
         SQLiteConnector,
@@ -59,7 +60,8 @@ _ERRORS = (
 )
 _CONNECTORS = (
     "AzureBlobConnector FileConnector GCSConnector GenericAPIConnector KafkaConnector MongoDBConnector "
-    "MySQLConnector PostgreSQLConnector S3Connector SQLiteConnector SourceConnector get_connector_class"
+    "MySQLConnector PostgreSQLConnector RedshiftConnector S3Connector SQLiteConnector SourceConnector "
+    "get_connector_class"
 )
 _NAMES = {
     "app.api_connector": "APIConnector",
@@ -103,6 +105,7 @@ __all__ = [
     "PostgreSQLConnector",
     "Project",
     "QueryError",
+    "RedshiftConnector",
     "Refused",
     "S3Connector",
     "SQLiteConnector",

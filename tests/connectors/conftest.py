@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.mongodb import MongoServer, mongo_server
+from tests.servers.object_stores import shared_store
 from tests.servers.postgres import Server, postgres_server
+from tests.servers.redshift import RedshiftFront, redshift_front
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,10 @@ def mongodb() -> Iterator[MongoServer]:
     """A server of MongoDB's protocol for this worker alone, without TLS."""
     with mongo_server() as server:
         yield server
+
+
+@pytest.fixture
+def redshift(quiet_postgres: Server) -> Iterator[RedshiftFront]:
+    """A stand-in for Redshift in front of the quiet server, and of the session's stand-in for S3."""
+    with redshift_front(quiet_postgres, shared_store("moto")) as front:
+        yield front

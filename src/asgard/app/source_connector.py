@@ -283,6 +283,12 @@ class MySQLConnector(SourceConnector):
     connector_type = "mysql"
 
 
+class RedshiftConnector(SourceConnector):
+    """Tables, views and queries of an Amazon Redshift database."""
+
+    connector_type = "redshift"
+
+
 class SQLiteConnector(SourceConnector):
     """Tables and queries of a SQLite database file."""
 
@@ -336,6 +342,7 @@ PUBLIC = {
     for one in (
         PostgreSQLConnector,
         MySQLConnector,
+        RedshiftConnector,
         SQLiteConnector,
         MongoDBConnector,
         FileConnector,

@@ -152,6 +152,30 @@ class Bucket:
     def refuse_changed(self, file: FoundFile) -> None:
         """Nothing: every range is asked for with the etag."""
 
+    def folders(self, folder: str) -> list[str]:
+        """The names of the folders that lie directly in a folder.
+
+        Raises:
+            as `find`.
+        """
+        with self._translated(folder):
+            import obstore
+
+            inside = obstore.list_with_delimiter(self.store, self.key(folder))["common_prefixes"]
+        return [PurePosixPath(path).name for path in inside]
+
+    def remove_folder(self, folder: str) -> None:
+        """Deletes every object below this very name; those that are gone already are fine.
+
+        Raises:
+            as `find`; Refused if they may not be deleted.
+        """
+        with self._translated(folder):
+            import obstore
+
+            for some in obstore.list(self.store, self.key(folder), chunk_size=1000):
+                obstore.delete(self.store, [about["path"] for about in some])
+
     def part(self, file: FoundFile, start: int, end: int) -> memoryview:
         """The object's bytes from `start` to before `end`; asked for again when the connection breaks.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.types.string import TextLoader
 
 from asgard.core.errors import (
     AsgardError,
@@ -161,6 +162,14 @@ class Connection:
             cursor.itersize = rows
             cursor.execute(sql)
             yield from cursor
+
+    def texts(self, sql: str, rows: int) -> Iterator[tuple[str | None, ...]]:
+        """Rows as they come over the wire, so many at a time, each value as the server's own text; needs no
+        cursor of the server, which some hold in memory."""
+        with translated(self._server), self._connection.cursor() as cursor:
+            for kind in psycopg.postgres.types:
+                cursor.adapters.register_loader(kind.oid, TextLoader)
+            yield from cursor.stream(sql, size=rows)
 
     def columns(self, sql: str) -> list[tuple[str, int, int]]:
         """Name, type oid and type modifier of the columns that a query would give; it is not run."""
