@@ -15,13 +15,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic import AliasChoices, Field
 
 from asgard.core.cancel import Cancel
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import ConfigError
-from asgard.transport.http_rules import metadata_address
+from asgard.transport.http_rules import metadata_address, metadata_refusal
 from asgard.transport.objects import Bucket
 
 CONNECT_SECONDS = 10
@@ -31,6 +32,12 @@ RETRIES = {
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(milliseconds=200), "max_backoff": timedelta(seconds=10), "base": 2},
 }
+
+
+NOWHERE = "http://127.0.0.1:0"
+"""The proxy for every host but the endpoint's. obstore follows redirects, and one to an address at which
+clouds give credentials out would make an object of them; port 0 takes no connection. Behind TLS there is no
+need: there, obstore goes to no plain HTTP, and those addresses have no other."""
 
 
 class CloudConnection(Config):
@@ -51,6 +58,11 @@ class CloudConnection(Config):
     anonymous: bool = Field(default=False, description="Asks without credentials, for public buckets.")
     timeout_seconds: float = Field(
         default=30.0, gt=0, description="How long the store may send nothing in the middle of an answer."
+    )
+    allow_metadata_addresses: bool = Field(
+        default=False,
+        description="Also asks link-local addresses, at which clouds give credentials out, and goes where an "
+        "endpoint without TLS sends it.",
     )
     ca_file: LocalPath | None = Field(
         default=None, description="PEM file of authorities that are trusted besides the usual ones."
@@ -102,14 +114,19 @@ class CloudConnection(Config):
             host = urlsplit(self.endpoint).hostname
             if host is None:
                 raise ConfigError(f"{self.endpoint!r} is no URL", hint="for example http://minio:9000")
-            if metadata_address(host) is not None:
-                raise ConfigError(
-                    f"{host} is an address at which clouds give credentials out", hint="mend endpoint_url"
-                )
             options["allow_http"] = self.is_plain_http
+            if not self.allow_metadata_addresses:
+                if (address := metadata_address(host)) is not None:
+                    raise metadata_refusal(host, address)
+                if self.is_plain_http and not _has_proxy(host):
+                    options |= {"proxy_url": NOWHERE, "proxy_excludes": host}
         if self.ca_file:
             options["root_certificate"] = Path(self.ca_file).read_bytes()
         return options
+
+
+def _has_proxy(host: str) -> bool:
+    return bool(getproxies().get("http")) and not proxy_bypass(host)
 
 
 def insist_on_obstore(extra: str) -> None:

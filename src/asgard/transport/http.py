@@ -33,11 +33,13 @@ from asgard.core.errors import AsgardError, ConfigError, DataError, Unreachable
 from asgard.core.secret import STARS, redact
 from asgard.transport.http_budget import shared_budget
 from asgard.transport.http_errors import AGAIN, FOREIGN, NEVER_SENT, given_up, may_heal, refusal, translated
+from asgard.transport.http_peers import check_peers
 from asgard.transport.http_rules import (
     SECRET_NAME,
     asked_wait_seconds,
     backoff_seconds,
     metadata_address,
+    metadata_refusal,
     origin_of,
     used_up_seconds,
     with_params,
@@ -326,10 +328,7 @@ class HttpClient:
         if self._settings.allow_metadata_addresses or host in self._checked_hosts:
             return
         if (ip := metadata_address(host)) is not None:
-            raise ConfigError(
-                f"{host} is {ip}, an address at which clouds give credentials out",
-                hint="if it is meant, set allow_metadata_addresses: true",
-            )
+            raise metadata_refusal(host, ip)
         self._checked_hosts.add(host)
 
     def _renewed(self, header: str, renewals: int) -> bool:
@@ -439,7 +438,10 @@ def _manager(base: str, settings: HttpSettings) -> urllib3.PoolManager:
         options["ssl_context"] = _trust(settings.ca_file)
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.hostname or ""):
-        return urllib3.PoolManager(**options)
+        manager = urllib3.PoolManager(**options)
+        if not settings.allow_metadata_addresses:
+            check_peers(manager)
+        return manager
     user = urlsplit(proxy)
     named = f"{user.username}:{user.password or ''}" if user.username else None
     headers = urllib3.make_headers(proxy_basic_auth=named)

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from asgard.core.errors import ConfigError
+
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 60.0
 SECRET_NAME = re.compile(
@@ -23,12 +25,22 @@ SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 """Names of headers and parameters whose values are not shown."""
-_METADATA = (
-    ipaddress.ip_network("169.254.0.0/16"),
-    ipaddress.ip_network("fe80::/10"),
-    ipaddress.ip_network("fd00:ec2::254/128"),
-    ipaddress.ip_network("100.100.100.200/32"),
+_METADATA = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "169.254.0.0/16",  # link-local: AWS, Google, Azure, and most others
+        "fe80::/10",
+        "fd00:ec2::/32",  # AWS: instances, containers, pods
+        "fd20:ce::254/128",  # Google
+        "100.100.100.200/32",  # Alibaba
+        "168.63.129.16/32",  # Azure, of the host
+        "192.0.0.192/32",  # Oracle
+    )
 )
+METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
+"""What those addresses are called within clouds; a proxy may know them where we do not."""
+_IPV4_INSIDE = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""Networks of IPv6 whose last 32 bits are an address of IPv4."""
 
 
 def asked_wait_seconds(headers: Mapping[str, str], now: float) -> float | None:
@@ -82,18 +94,36 @@ def backoff_seconds(attempt: int) -> float:
 def metadata_address(host: str) -> str | None:
     """The address of the host at which clouds give credentials out; None when it has none of those.
 
-    A name that cannot be looked up has none: connecting will tell, or a proxy knows it.
+    A name that cannot be looked up has none, unless it is known for it: connecting will tell, or a proxy
+    knows it. A name may mean something else a moment later: `http_peers` looks at what was connected to.
     """
     try:
         found = socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)
     except (OSError, UnicodeError):
-        return None
-    for *_, address in found:
-        ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        if any(ip.version == network.version and ip in network for network in _METADATA):
-            return str(ip)
-    return None
+        return host if host.rstrip(".").lower() in METADATA_NAMES else None
+    return next((str(to[0]) for *_, to in found if gives_credentials_out(str(to[0]))), None)
+
+
+def gives_credentials_out(address: str) -> bool:
+    """Whether clouds give credentials out at this address of IPv4 or IPv6, or it is link-local."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = _ipv4_inside(ip) or ip
+    return any(ip.version == network.version and ip in network for network in _METADATA)
+
+
+def _ipv4_inside(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    if any(ip in network for network in _IPV4_INSIDE):
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
+
+
+def metadata_refusal(host: str, address: str) -> ConfigError:
+    """The error for a host that has such an address."""
+    return ConfigError(
+        f"{host} is {address}, an address at which clouds give credentials out",
+        hint="if it is meant, set allow_metadata_addresses: true",
+    )
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:
