@@ -126,6 +126,15 @@ def test_a_server_that_breaks_off_has_it_once(
     assert [len(one) for one in there] == [1, 1, 1]
 
 
+@pytest.mark.parametrize("operation", POSTS)
+def test_a_server_that_tries_things_out_for_long_has_it_once(server: AirbyteServer, operation: str) -> None:
+    server.delays_seconds[operation] = 0.6
+    settings = AirbyteSettings(server.url, CLIENT_ID, CLIENT_SECRET, timeout_seconds=0.3, max_retries=0)
+    with AirbyteClient(settings, Cancel()) as hasty:
+        hand_over(hasty, ORDERS)
+    assert [asked.method for asked in server.asked].count("POST") == 4  # with that for the token
+
+
 def test_a_server_that_stays_broken_is_left(server: AirbyteServer, client: AirbyteClient) -> None:
     server.fail("POST /sources", *[Fault(Reply(500))] * 9)
     with pytest.raises(Unreachable):

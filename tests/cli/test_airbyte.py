@@ -129,6 +129,7 @@ def test_ctrl_c_ends_the_job(console: Console, server: AirbyteServer) -> None:
     interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     interrupt.start()
     said = console.asgard("airbyte", "sync", "orders", "--wait")
+    interrupt.cancel()
     (job,) = server.state.jobs.values()
     assert said.code == 130
     assert f"job {job.id} of Airbyte is cancelled" in said.err

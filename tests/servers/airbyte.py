@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -138,6 +139,7 @@ class AirbyteServer(Api):
         wrong: why the next configuration is not taken, None for one that is.
         most_rows: of a page, whatever is asked for.
         outer_url: what links to next pages begin with.
+        delays_seconds: by operation, how long its answer takes.
     """
 
     def __init__(self) -> None:
@@ -149,6 +151,7 @@ class AirbyteServer(Api):
         self.life_seconds = 900
         self.tokens_given = 0
         self.most_rows = 100
+        self.delays_seconds: dict[str, float] = {}
         self.outer_url = "http://airbyte-server-svc:8001/api/public/v1"
         self._tokens: set[str] = set()
         self._faults: dict[str, list[Fault]] = {}
@@ -175,9 +178,10 @@ class AirbyteServer(Api):
         return [one.asked for one in self.exchanges if one.operation == operation]
 
     def reply(self, asked: Asked) -> Reply:
+        operation, given_id = _operation(asked)
+        time.sleep(self.delays_seconds.get(operation or "", 0))
         with self._lock:
             self.asked.append(asked)
-            operation, given_id = _operation(asked)
             if operation is None:
                 return _problem(404, f"no operation {asked.method} {asked.path}")
             faults = self._faults.get(operation)

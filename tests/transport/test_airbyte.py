@@ -77,6 +77,22 @@ def test_the_address_may_lack_the_path_of_the_api(given: str, url: str) -> None:
     assert api_url(given) == url
 
 
+@pytest.mark.parametrize("given", ["airbyte:8000", "", "ftp://airbyte", "http://[", "http://"])
+def test_what_is_no_address(given: str) -> None:
+    with pytest.raises(ConfigError, match="does not begin with https") as wrong:
+        api_url(given)
+    assert "AIRBYTE_BASE_URL" in wrong.value.hint
+
+
+@pytest.mark.parametrize("given", ["", ".", ".."])
+def test_an_id_leads_nowhere_else(server: AirbyteServer, client: AirbyteClient, given: str) -> None:
+    with pytest.raises(ConfigError, match="is no id"):
+        client.delete_connection(given)
+    with pytest.raises(QueryError):
+        client.connection("../workspaces")
+    assert server.asked[-1].path.endswith("/connections/..%2Fworkspaces")
+
+
 def test_what_is_made_is_there_until_it_is_deleted(server: AirbyteServer, client: AirbyteClient) -> None:
     made = joined(server, client)
     assert made == Connection(

@@ -20,7 +20,6 @@ from asgard.core.cancel import Cancel
 from asgard.core.errors import (
     AsgardError,
     AuthenticationError,
-    Bug,
     ConfigError,
     Conflict,
     QueryError,
@@ -60,12 +59,16 @@ class AirbyteSettings:
     Attributes:
         base_url: with or without `/api/public/v1`; of Airbyte's cloud with or without `/v1`.
         client_id, client_secret: of an application; None for a server that asks nobody who they are.
+        timeout_seconds: how long to wait for an answer.
+        making_seconds: the same where an end or a connection is made or changed, which the server tries out
+            before it answers. Who gives up too early, and asks again, gets it twice.
     """
 
     base_url: str
     client_id: str | None = None
     client_secret: str | None = field(default=None, repr=False)
     timeout_seconds: float = 60.0
+    making_seconds: float = 900.0
     max_retries: int = 5
     allow_metadata_addresses: bool = False
 
@@ -85,7 +88,7 @@ class AirbyteClient:
         self.settings = settings
         self._cancel = cancel
         self._tokens = self._account()
-        self._http = self._client()
+        self._http = self._client(settings.timeout_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -136,7 +139,7 @@ class AirbyteClient:
             Unreachable: no answer; it may have been made.
         """
         body = {"name": name, "workspaceId": workspace_id, "configuration": configuration}
-        with self._guarding(configuration) as http:
+        with self._making(configuration) as http:
             return actor_of(kind, self._asked(Request(f"{kind}s", "POST", body=body), http))
 
     def replace_actor(self, kind: Kind, actor_id: str, name: str, configuration: Mapping[str, Any]) -> Named:
@@ -146,7 +149,7 @@ class AirbyteClient:
             "configuration": {k: v for k, v in configuration.items() if k != f"{kind}Type"},
         }
         request = Request(f"{kind}s/{_part(actor_id)}", "PUT", body=body, repeatable=True)
-        with self._guarding(configuration) as http:
+        with self._making(configuration) as http:
             return actor_of(kind, self._asked(request, http))
 
     def delete_actor(self, kind: Kind, actor_id: str) -> None:
@@ -173,12 +176,14 @@ class AirbyteClient:
             further: name, configurations, schedule, prefix, ... as `ConnectionCreateRequest` has them.
         """
         body = {"sourceId": source_id, "destinationId": destination_id, **further}
-        return connection_of(self._asked(Request("connections", "POST", body=body)))
+        with self._making({}) as http:
+            return connection_of(self._asked(Request("connections", "POST", body=body), http))
 
     def patch_connection(self, connection_id: str, **changes: Any) -> Connection:
         """Changes what is named, as `ConnectionPatchRequest` has it."""
         request = Request(f"connections/{_part(connection_id)}", "PATCH", body=changes, repeatable=True)
-        return connection_of(self._asked(request))
+        with self._making({}) as http:
+            return connection_of(self._asked(request, http))
 
     def delete_connection(self, connection_id: str) -> None:
         """Takes it away; one that is gone already is no mistake."""
@@ -218,16 +223,16 @@ class AirbyteClient:
         The link to the next page says only that there is one: servers build it from the address that they
         have behind their proxy, and what is counted here needs no other.
         """
-        offset, seen = 0, set[Any]()
+        offset, seen = 0, set[str]()
         while True:
             params = {**asked, "limit": PAGE_ROWS, "offset": offset}
             told = self._asked(Request(path, params=params))
             entries = told.get("data")
             if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
                 raise strange_answer(f"the list of {path} has no data")
-            new = [entry for entry in entries if entry.get(id_name) not in seen]
+            new = [entry for entry in entries if str(entry.get(id_name)) not in seen]
             yield from new
-            seen.update(entry.get(id_name) for entry in new)
+            seen.update(str(entry.get(id_name)) for entry in new)
             if not entries or not told.get("next"):
                 return
             if not new:
@@ -282,20 +287,20 @@ class AirbyteClient:
         )
 
     @contextmanager
-    def _guarding(self, configuration: Mapping[str, Any]) -> Iterator[HttpClient]:
-        """A client whose errors show no secret of the configuration, whatever the server says."""
-        http = self._client(tuple(hidden_in(configuration)))
+    def _making(self, configuration: Mapping[str, Any]) -> Iterator[HttpClient]:
+        """A patient client, whose errors show no secret of the configuration, whatever the server says."""
+        http = self._client(self.settings.making_seconds, tuple(hidden_in(configuration)))
         try:
             yield http
         finally:
             http.close()
 
-    def _client(self, secrets: tuple[str, ...] = ()) -> HttpClient:
+    def _client(self, timeout_seconds: float, secrets: tuple[str, ...] = ()) -> HttpClient:
         own = self.settings.client_secret
         settings = HttpSettings(
             base_url=self.base_url,
             secrets=(*secrets, *([own] if own else [])),
-            timeout_seconds=self.settings.timeout_seconds,
+            timeout_seconds=timeout_seconds,
             max_retries=self.settings.max_retries,
             allow_metadata_addresses=self.settings.allow_metadata_addresses,
         )
@@ -320,12 +325,24 @@ class AirbyteClient:
 
 
 def api_url(base_url: str) -> str:
-    """The address of the API for one that may lack its path: `http://host:8000`, `https://api.airbyte.com`."""
+    """The address of the API for one that may lack its path: `http://host:8000`, `https://api.airbyte.com`.
+
+    Raises:
+        ConfigError: it is no address.
+    """
     base = base_url.strip().rstrip("/")
-    path = urlsplit(base).path
+    try:
+        host, path = urlsplit(base).hostname, urlsplit(base).path
+    except ValueError:
+        host, path = None, ""
+    if host is None or not base.startswith(("http://", "https://")):
+        raise ConfigError(
+            "the address of Airbyte does not begin with https:// and a host",
+            hint="AIRBYTE_BASE_URL=http://HOST:8000",
+        )
     if path.endswith("/v1"):
         return base
-    if urlsplit(base).hostname == CLOUD_HOST:
+    if host == CLOUD_HOST:
         return f"{base}/v1"
     for known in ("/api/public", "/api"):
         if path.endswith(known):
@@ -340,6 +357,6 @@ def _within(workspace_id: str | None) -> dict[str, Any]:
 
 def _part(given: str) -> str:
     """An id as a part of a path."""
-    if not given:
-        raise Bug("an id is empty: the list would be asked instead")
+    if not given.strip("."):
+        raise ConfigError(f"{given!r} is no id", hint="Airbyte's ids are UUIDs")
     return quote(given, safe="")

@@ -181,7 +181,7 @@ def hidden_in(value: Any, name: str = "") -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from hidden_in(inner, name)
-    elif isinstance(value, str | int) and name not in HARMLESS:
+    elif isinstance(value, str | int) and not isinstance(value, bool) and name not in HARMLESS:
         yield str(value)
         yield json.dumps(str(value))[1:-1]
         yield json.dumps(str(value), ensure_ascii=False)[1:-1]
