@@ -289,7 +289,7 @@ class _Session:
     def _write(self, description: bytes, rows: list[list[str | None]], path: str) -> None:
         front = self.front
         assert not front.denied, "Access Denied <Code>AccessDenied<"
-        entries = []
+        entries: list[dict[str, Any]] = []
         names, types = self._types(description)
         for number in range(SLICES if rows else 0):
             part = rows[number::SLICES]

@@ -7,6 +7,7 @@ Reference: https://docs.aws.amazon.com/redshift-serverless/latest/APIReference/A
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,11 @@ PORT = 5439
 LENT_SECONDS = 3600
 RENEWED_BEFORE = timedelta(minutes=2)
 VERSION = "2012-12-01"
+ENDED = "look at the keys, and whether they have expired"
+WRONG_KEYS = re.compile(
+    r"UnrecognizedClient|InvalidSignature|SignatureDoesNotMatch|ExpiredToken|InvalidClientTokenId|"
+    r"MissingAuthenticationToken|IncompleteSignature"
+)
 SESSION = (
     "SET timezone TO 'UTC'; SET datestyle TO 'ISO, MDY'; SET extra_float_digits TO 2; "
     "SET statement_timeout TO 0"
@@ -194,6 +200,8 @@ class Access:
         except AuthenticationError:
             raise
         except Refused as error:
+            if WRONG_KEYS.search(error.what):
+                raise AuthenticationError(f"{action}: {error.what}", hint=ENDED) from error
             raise Refused(f"{action}: {error.what}", hint=f"our keys need redshift:{action}") from error
 
     def _called(self, action: str, body: Mapping[str, str]) -> dict[str, Any]:
@@ -213,8 +221,8 @@ class Access:
         what = f"{action}: {kind} {told.get('message', '')}".rstrip()
         if kind.startswith("AccessDenied"):
             raise Refused(what, hint=f"our keys need redshift-serverless:{action}")
-        if answer.status in (401, 403) or "Signature" in kind or "Token" in kind:
-            raise AuthenticationError(what, hint="look at the keys, and whether they have expired")
+        if answer.status == 401 or WRONG_KEYS.search(kind):
+            raise AuthenticationError(what, hint=ENDED)
         raise ConfigError(what, hint="look at workgroup, database and region")
 
     def _signer(self) -> tuple[Keys, str]:
