@@ -210,8 +210,6 @@ def test_mistakes_in_the_parts_of_an_api(folder: Folder, monkeypatch: pytest.Mon
         ("data: 5\n", "config.yml:1:7: data: must be keys with values; data: {"),
         ("data: {source: a.csv}", "config.yml:1:1: data.type: is missing; file, csv, excel, "),
         ("data: {type: nosuch}", "config.yml:1:14: data.type: there is no connector 'nosuch'"),
-        ("data: {type: s3, cloud_config: {bucket: b}}",
-         "config.yml:1:14: data.type: there is no connector 's3'"),
         ("data: [", "config.yml:2:1: this is not YAML: "),
         ("data: {type: redshift, connection: {host: h, database: d}, query: '${NOT_SET_HERE}'}",
          "config.yml:1:68: data.query: the variable NOT_SET_HERE is not set"),

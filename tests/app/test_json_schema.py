@@ -118,6 +118,7 @@ def test_what_is_wrong_is_wrong_for_both(
 def test_the_examples_of_every_connector(
     folder: Folder, name: str, example: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(registry, "_registered", {})  # the connectors' own, not those of these tests
     text = yaml.safe_dump({"data_sources": {"example": dict(example.config)}}, sort_keys=False)
     for variable in _variables(text):
         monkeypatch.setenv(variable, "1")

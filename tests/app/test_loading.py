@@ -401,5 +401,5 @@ def test_public_names_are_there() -> None:
     assert {name for name in asgard.__all__ if getattr(asgard, name, None) is None} == set()
     assert set(asgard.__all__) <= set(dir(asgard))
     assert issubclass(asgard.AuthenticationError, asgard.ConnectionError)
-    with pytest.raises(AttributeError, match="has no attribute 'MySQLConnector'"):
-        _ = asgard.MySQLConnector  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="has no attribute 'NowhereConnector'"):
+        _ = asgard.NowhereConnector  # type: ignore[attr-defined]

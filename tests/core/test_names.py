@@ -139,6 +139,7 @@ def test_no_two_originals_meet_and_none_changes_later(originals: list[str], befo
 
 
 @given(names)
+@example(";ASGARD")
 def test_a_lake_name_has_nothing_that_delta_forbids_and_is_its_own_lake_name(name: str) -> None:
     (lake_name,) = lake_names([name]).values()
     assert lake_name

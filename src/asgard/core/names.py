@@ -111,7 +111,9 @@ def _new_name(original: str, taken: set[str]) -> str:
     if name == original and name and fits and not reserved and fold(name) not in taken:
         return name
     digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
-    if reserved:
+    if reserved or fold(f"{name}_").startswith(
+        RESERVED_PREFIX
+    ):  # with what is put behind it, `_asgard` is, too
         name = name.lstrip("_")
     for digits in range(HASH_DIGITS, len(digest) + 1):
         suffix = f"__{digest[:digits]}"
