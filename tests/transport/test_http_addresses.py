@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,7 +169,7 @@ def test_a_redirect_to_the_same_name_is_looked_at_too(
 
 @contextmanager
 def answering(
-    host: str, status: int, headers: dict[str, str], body: bytes
+    host: str, status: int, headers: dict[str, str], body: bytes, trust: ssl.SSLContext | None = None
 ) -> Iterator[tuple[int, list[str]]]:
     """A server that gives one answer to everything: its port, and the paths that were asked for."""
     asked: list[str] = []
@@ -185,6 +188,8 @@ def answering(
 
     server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
+    if trust is not None:
+        server.socket = trust.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -217,6 +222,26 @@ def test_an_object_store_without_tls_leads_nowhere_else(name: str, monkeypatch: 
             assert asked != []
             assert isinstance(refused.value, Unreachable | ConfigError)
             assert object_at(f"http://{name}:{port}", allow_metadata_addresses=True) == b"credential"
+
+
+def test_an_object_store_with_tls_leads_to_nothing_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asgard.transport.cloud_s3.RETRIES", {"max_retries": 0})
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE",
+         "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trust.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with answering("127.0.0.2", 206, ITS_OWN, b"credential") as (away, stolen):
+        sent = {"Location": f"http://127.0.0.2:{away}/latest/meta-data/iam"}
+        with answering("127.0.0.1", 307, sent, b"", trust) as (port, asked):
+            with pytest.raises(AsgardError):
+                object_at(f"https://localhost:{port}", ca_file=str(tmp_path / "cert.pem"))
+            assert (asked, stolen) == (["/b/k"], [])
 
 
 def test_an_object_store_in_plain_http_is_read() -> None:
