@@ -35,6 +35,7 @@ NOUNS = (
     health, datasources, sinks, ingestions, transforms, sources, tables, models, checks, runs, jobs,
     schedules, secrets, sessions,
 )  # fmt: skip
+ROUTES = tuple(route for noun in NOUNS for route in noun.router.routes)
 DESCRIPTION = """Moves data from databases, files, APIs and streams into an open lakehouse, and proves that
 it is right. Lists come in pages: `next` of one is the `cursor` of the page behind it. Errors are
 `application/problem+json` with what, hint and where."""
@@ -74,7 +75,7 @@ def create_app(
     for noun in NOUNS:
         app.include_router(noun.router)
     handle_problems(app)
-    insist_on_actions(app)
+    insist_on_actions((*ROUTES, *app.routes))
     return app
 
 

@@ -1,4 +1,4 @@
-"""`/tables`: the tables of the project's lake, and their first rows."""
+"""`/tables`: the tables of the project's lake, or of a posted sink, and their first rows."""
 
 from __future__ import annotations
 
@@ -9,26 +9,31 @@ from fastapi import APIRouter, Query
 from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
-from asgard.api.served import Platform
+from asgard.api.served import Platform, Served
 from asgard.app import tables
 from asgard.app.rows import json_rows
+from asgard.app.sinks import sink_workspace
+from asgard.app.workspace import Workspace
 
 router = APIRouter(prefix="/tables", tags=["tables"])
+Sink = Annotated[
+    str | None, Query(alias="destination_id", description="Of this sink; by default of the project's lake.")
+]
 
 
 @router.get("", openapi_extra=needs("tables.read"))
-def list_tables(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+def list_tables(platform: Platform, sink: Sink = None, limit: Limit = 50, cursor: Cursor = None) -> Listed:
     """The tables, by name."""
-    names = sorted(str(name) for name in platform.workspace().lake.tables())
+    names = sorted(str(name) for name in _workspace(platform, sink).lake.tables())
     chosen, behind = page_after(names, cursor, limit)
     items = [{"table": name, "layer": name.partition(".")[0]} for name in chosen]
     return Listed(items=items, next=behind)
 
 
 @router.get("/{table}", openapi_extra=needs("tables.read"))
-def show_table(platform: Platform, table: str) -> dict[str, Any]:
+def show_table(platform: Platform, table: str, sink: Sink = None) -> dict[str, Any]:
     """Columns, rows and versions of a table; its name may be the end of the whole one if that is clear."""
-    workspace = platform.workspace()
+    workspace = _workspace(platform, sink)
     with looked_up():
         found = workspace.table(table)
     mount = found.mount()
@@ -43,12 +48,17 @@ def show_table(platform: Platform, table: str) -> dict[str, Any]:
 
 @router.get("/{table}/preview", openapi_extra=needs("tables.read"))
 def preview_table(
-    platform: Platform, table: str, limit: Annotated[int, Query(ge=1, le=1000)] = 20
+    platform: Platform, table: str, sink: Sink = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
 ) -> dict[str, Any]:
     """Some rows of a table, as JSON values."""
-    workspace = platform.workspace()
+    workspace = _workspace(platform, sink)
     with looked_up():
         name = str(workspace.table(table).name)
     with tables.preview(workspace, name, limit) as rows:
         columns = [{"name": column.name, "type": str(column.type)} for column in rows.schema]
         return {"table": name, "columns": columns, "rows": json_rows(rows)}
+
+
+def _workspace(platform: Served, sink: str | None) -> Workspace:
+    with looked_up():
+        return sink_workspace(platform.project(), sink)

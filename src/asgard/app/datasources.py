@@ -40,6 +40,8 @@ KIND = "datasource"
 CONFIG = "source_config"
 LONGEST_NAME = 50
 EVERYTHING = ({"name": "*"},)
+NOT_POSTED = frozenset(("type", "enabled", "frequency", "schedule", "connection", "allow_metadata_addresses"))
+"""Keys that only the owner of the project may use, and those that would have no effect."""
 FILES = "files"
 """The connector whose tables name files of this machine."""
 
@@ -67,8 +69,9 @@ def add_datasource(project: Project, new: NewSource) -> dict[str, Any]:
     """
     mistakes = Mistakes()
     refuse_references(new.config, CONFIG, mistakes)
-    for key in {"type", "enabled", "frequency", "schedule"} & set(new.config):
-        mistakes.add("is no option of a connector", path=dotted(CONFIG, key), hint="leave it out")
+    for key in NOT_POSTED & set(new.config):
+        hint = "leave it out, or name the source in asgard.yml"
+        mistakes.add("cannot be posted", path=dotted(CONFIG, key), hint=hint)
     mistakes.raise_if_any()
     id = str(uuid.uuid4())
     name = _lake_name(new.name)

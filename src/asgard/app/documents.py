@@ -25,6 +25,7 @@ from asgard.core.secret import STARS
 from asgard.state.documents import NAME, SCHEMA, SCHEMA_VERSION, Document, DocumentStore
 
 TABLES = Tables(NAME, "documents.db", "store of documents", SCHEMA, SCHEMA_VERSION)
+WHOLE = re.compile(r"\$\{[^{}]*\}")
 OURS = re.compile(r"\$\{store:([^{}]+)\}")
 SHORTEST_TOLD_APART = 3
 """A secret of fewer characters is not looked for inside of other texts: it would be found everywhere."""
@@ -135,23 +136,25 @@ def shown(value: Any) -> Any:
     return STARS if isinstance(value, str) and OURS.search(value) else value
 
 
-def refuse_references(value: Any, path: str, mistakes: Mistakes) -> None:
-    """Tells every text that would be looked up on the server."""
+def refuse_references(value: Any, path: str, mistakes: Mistakes, *, hidden: bool = False) -> None:
+    """Tells every text that would be looked up on the server.
+
+    Args:
+        hidden: the value is a secret that `Hiding` takes out: nobody reads it again as a reference, so that a
+            password may have the form of one inside of it.
+    """
     if isinstance(value, Mapping):
         for key, child in value.items():
-            refuse_references(child, dotted(path, str(key)), mistakes)
+            refuse_references(child, dotted(path, str(key)), mistakes, hidden=hidden or _named(str(key)))
     elif isinstance(value, list):
         for number, child in enumerate(value):
-            refuse_references(child, dotted(path, number), mistakes)
-    elif isinstance(value, str) and "${" in value:
-        # A secret is never read again as a reference, so that a password may have one's form inside of it.
-        secret = any(_named(step) for step in path.split("."))
-        if not secret or re.fullmatch(r"\$\{[^{}]*\}", value):
-            mistakes.add(
-                "is a reference, and what is posted is not looked up",
-                path=path,
-                hint="post the value; sources with references stand in asgard.yml",
-            )
+            refuse_references(child, dotted(path, number), mistakes, hidden=hidden)
+    elif isinstance(value, str) and "${" in value and not (hidden and not WHOLE.fullmatch(value)):
+        mistakes.add(
+            "is a reference, and what is posted is not looked up",
+            path=path,
+            hint="post the value; sources with references stand in asgard.yml",
+        )
 
 
 def _named(key: str) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from asgard.app import jobs
 from asgard.app.datasources import source_of
-from asgard.app.documents import created, found, open_documents, page_of
+from asgard.app.documents import created, found, open_documents, page_of, refuse_references
+from asgard.app.mistakes import Mistakes
 from asgard.app.project import Project
 from asgard.app.runs import RunWish, Summary, run
 from asgard.app.sinks import lake_of
@@ -46,6 +47,12 @@ def add_ingestion(project: Project, new: NewIngestion) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such source or sink, or a table's entry is wrong.
     """
+    mistakes = Mistakes()
+    for number, entry in enumerate(new.tables):
+        # Each text for itself: these are not hidden, whatever their key is called.
+        for text in _texts(entry):
+            refuse_references(text, f"tables[{number}]", mistakes)
+    mistakes.raise_if_any()
     lake_of(project, new.destination_id)
     source = source_of(project, new.source_id, new.tables)
     id = str(uuid.uuid4())
@@ -114,6 +121,14 @@ def ingest_task(
         files=None,
     )
     return run(Workspace(alone), RunWish((*task["selectors"],), run_id=run_id), emit, cancel)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for child in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(child)
 
 
 def _described(project: Project, document: Document) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +27,7 @@ from asgard.app.jobs import Page
 from asgard.app.mistakes import Mistakes
 from asgard.app.project import LakeSpec, Project
 from asgard.app.validation import Entries, read_model
+from asgard.app.workspace import Workspace
 from asgard.app.yaml_text import tree_of
 from asgard.core.config import Config
 from asgard.core.errors import ConfigError
@@ -172,6 +173,15 @@ def lake_of(project: Project, id: str | None) -> LakeSpec:
         ConfigError: there is no such sink.
     """
     return project.lake if id is None else LakeSpec(location=found(project, KIND, id).body["location"])
+
+
+def sink_workspace(project: Project, id: str | None) -> Workspace:
+    """The tables of a sink, or of the project's own lake for None; without sources.
+
+    Raises:
+        ConfigError: there is no such sink.
+    """
+    return Workspace(replace(project, lake=lake_of(project, id), sources={}, files=None))
 
 
 def first_sink(project: Project) -> str | None:

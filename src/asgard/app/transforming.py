@@ -41,7 +41,7 @@ class _Once(Building):
     """A building whose position is the runs that wrote the table."""
 
     runs: tuple[str, ...] = ()
-    plain: Mapping[str, Mount] | None = None
+    plain: Mapping[TableName | str, Mount] | None = None
 
     @property
     def token(self) -> str:
@@ -91,8 +91,16 @@ def _transform(workspace: Workspace, task: Mapping[str, Any], name: TableName, s
     if task["of"] in written:
         return Outcome(setting.step, Status.UNCHANGED)
     tables = _tables(workspace, asked["sql"])
-    plain = {parts[0]: workspace.mount(found) for parts, found in tables.items() if len(parts) == 1}
-    upstream = {found: workspace.pinned(found) for parts, found in tables.items() if len(parts) > 1}
+    plain = {
+        _as_written(parts): workspace.mount(found)
+        for parts, found in tables.items()
+        if fold(parts[0]) not in LAYERS or len(parts) == 1
+    }
+    upstream = {
+        found: workspace.pinned(found)
+        for parts, found in tables.items()
+        if fold(parts[0]) in LAYERS and len(parts) > 1
+    }
     building = _Once(
         sql=asked["sql"],
         table=table,
@@ -151,6 +159,11 @@ def _table(parts: tuple[str, ...], there: list[TableName]) -> TableName:
     raise QueryError(
         f"there is no table {written}", hint=f"there are: {known}" if known else "nothing is ingested yet"
     )
+
+
+def _as_written(parts: tuple[str, ...]) -> TableName | str:
+    """A name without its layer, as an engine attaches it."""
+    return parts[0] if len(parts) == 1 else TableName(parts[0], "", parts[1])
 
 
 def _figures(mounts: list[Mount], outcome: Outcome) -> dict[str, Any]:
