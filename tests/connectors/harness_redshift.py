@@ -41,7 +41,7 @@ def bucket_config(front: RedshiftFront, **more: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def harness(folder: Path, request: pytest.FixtureRequest) -> Iterator[Harness]:
+def harness(folder: Path, request: pytest.FixtureRequest, unload_rows: int = 0) -> Iterator[Harness]:
     front: RedshiftFront = request.getfixturevalue("redshift")
     database = front.create_database()
     front.execute(ORDERS, database)
@@ -51,7 +51,7 @@ def harness(folder: Path, request: pytest.FixtureRequest) -> Iterator[Harness]:
         front.execute(f"INSERT INTO orders VALUES ({next(ids)}, 4, '', '2026-01-01 10:00:02+00')", database)
         return 1
 
-    config = front.config(database, **bucket_config(front))
+    config = front.config(database, **bucket_config(front, unload_rows=unload_rows))
     mark = {
         "format": 1,
         "cursor": "changed",

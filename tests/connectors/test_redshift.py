@@ -28,11 +28,13 @@ from asgard.core.errors import (
     PositionLost,
     QueryError,
     Refused,
+    Unreachable,
 )
 from asgard.core.stream import Selection
 from asgard.testing.connectors import read_all
 from tests.connectors.harness_redshift import ORDERS
 from tests.connectors.redshift_reading import Warehouse
+from tests.servers.faults import Fault, faulty_network
 from tests.servers.redshift import ROLE, RedshiftFront
 
 MANY = "CREATE TABLE many AS SELECT g AS id, 'n' || g AS note FROM generate_series(1, 5000) g"
@@ -243,6 +245,24 @@ def test_rows_over_the_wire_are_broken_off(warehouse: Warehouse) -> None:
             threading.Timer(0.5, cancel.cancel).start()
             with pytest.raises(Cancelled):
                 read_all(source, plan.splits, selection.schema)
+
+
+@pytest.mark.parametrize("fault", [Fault.cut(60_000), Fault.reset(60_000), Fault.cut(2_000)])
+def test_a_line_that_breaks_off(warehouse: Warehouse, fault: Fault) -> None:
+    warehouse.execute(MANY)
+    with faulty_network(warehouse.front.host, warehouse.front.port) as network:
+        network.arm(fault, times=1)
+        with pytest.raises(Unreachable):
+            warehouse.load("many", {"read": "direct"}, config={"port": network.port})
+        assert network.fired == 1
+        assert len(warehouse.load("many", {"read": "direct"}, config={"port": network.port}).rows) == 5000
+    port = int(warehouse.bucket["s3_endpoint_url"].rpartition(":")[2])
+    with faulty_network("127.0.0.1", port) as network:
+        network.arm(Fault.reset(4_000), times=2)
+        url = f"http://{network.host}:{network.port}"
+        loaded = warehouse.load("many", config={"s3_endpoint_url": url})
+        assert network.fired
+        assert sorted(row["id"] for row in loaded.rows) == list(range(1, 5001))
 
 
 # ---- signing in

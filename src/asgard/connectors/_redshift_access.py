@@ -33,8 +33,10 @@ WRONG_KEYS = re.compile(
     r"MissingAuthenticationToken|IncompleteSignature"
 )
 SESSION = (
-    "SET timezone TO 'UTC'; SET datestyle TO 'ISO, MDY'; SET extra_float_digits TO 2; "
-    "SET statement_timeout TO 0"
+    "SET timezone TO 'UTC'",
+    "SET datestyle TO 'ISO, MDY'",
+    "SET extra_float_digits TO 2",
+    "SET statement_timeout TO 0",
 )
 """What gives every value in one, known form."""
 
@@ -76,8 +78,11 @@ class Access:
         self._ends: datetime | None = None
 
     @contextmanager
-    def connected(self, settings: str = "") -> Iterator[Connection]:
+    def connected(self, *statements: str) -> Iterator[Connection]:
         """A connection of one's own, with known settings; a cancel breaks off what it does.
+
+        Args:
+            statements: run before anything else.
 
         Raises:
             AuthenticationError, Refused: the server or the API does not accept who we are.
@@ -87,7 +92,8 @@ class Access:
         connection = self._signed_in()
         forget = self._cancel.on_cancel(connection.cancel)
         try:
-            connection.rows(f"{SESSION}; {settings}" if settings else SESSION)
+            for statement in (*SESSION, *statements):
+                connection.rows(statement)
             yield connection
         except AsgardError:
             self._cancel.check()  # a statement that fails because it was cancelled says so

@@ -202,7 +202,7 @@ def _direct_split(wish: Wish, rest: str) -> Split:
     asked = ", ".join(column.asked for column in wish.reading.columns)
     limit = "" if wish.selection.limit_rows is None else f" LIMIT {wish.selection.limit_rows}"
     exact = wish.relation is not None and wish.relation.has_exact_names
-    spec = {**_spec(wish), "sql": f"SELECT {asked} {rest}{limit}", "settings": EXACT_NAMES if exact else ""}
+    spec = {**_spec(wish), "sql": f"SELECT {asked} {rest}{limit}", "settings": [EXACT_NAMES] if exact else []}
     rows = wish.relation.rows if wish.relation is not None else None
     return Split("rows", wish.selection.stream.id, spec, rows)
 

@@ -117,13 +117,12 @@ class RedshiftReader(Reader):
 
     def _read_rows(self) -> Generator[pa.RecordBatch]:
         sql = self._split.spec["sql"]
-        with self._way.access.connected(self._split.spec["settings"]) as connection:
+        with self._way.access.connected(*self._split.spec["settings"], "BEGIN READ ONLY") as connection:
             with self._lock:
                 if self._closed:
                     return
                 self._connection = connection
             try:
-                connection.rows("BEGIN READ ONLY")
                 for rows in self._gathered(connection.texts(sql, FETCHED_ROWS)):
                     self._way.settings.cancel.check()
                     columns = zip(*rows, strict=True)
