@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from asgard.connectors._redshift_access import Access, Where
 from asgard.connectors._redshift_catalog import Catalog, Relation
@@ -33,6 +33,14 @@ from asgard.core.stream import Selection, Split, Stream
 from asgard.transport.cloud_s3 import S3Connection
 from asgard.transport.column_types import ColumnTypes, refuse_unknown
 from asgard.transport.objects import Bucket
+
+
+SchemaNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value or ()),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
+"""One name, or a list."""
 
 
 class RedshiftConfig(Config):
@@ -68,10 +76,11 @@ class RedshiftConfig(Config):
         validation_alias=AliasChoices("connection_timeout_seconds", "connection_timeout"),
         description="How long to wait for the server to answer.",
     )
-    schemas: tuple[str, ...] = Field(
+    schemas: SchemaNames = Field(
         default=(),
         validation_alias=AliasChoices("schemas", "schema"),
-        description="Only these schemas; all but the system's when left out.",
+        description="Only these schemas; all but the system's when left out. One may stand without a list.",
+        json_schema_extra={"type": ["array", "string"]},
     )
     region: str | None = Field(
         default=None, description="Where the cluster is; AWS_REGION, the profile's, or us-east-1."
@@ -119,11 +128,6 @@ class RedshiftConfig(Config):
     redshift_endpoint_url: str | None = Field(default=None, description="Redshift's API elsewhere.")
     s3_endpoint_url: str | None = Field(default=None, description="S3 elsewhere, such as a private endpoint.")
     sts_endpoint_url: str | None = Field(default=None, description="STS elsewhere, for assuming role_arn.")
-
-    @field_validator("schemas", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value or ()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
