@@ -34,7 +34,6 @@ from asgard.transport.cloud_s3 import S3Connection
 from asgard.transport.column_types import ColumnTypes, refuse_unknown
 from asgard.transport.objects import Bucket
 
-
 SchemaNames = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value or ()),
