@@ -141,7 +141,7 @@ class DuckDBEngine:
         # Not as a parameter: for those DuckDB imports pandas where that is, half a second for nothing.
         (tree,) = connection.execute(f"SELECT json_serialize_sql({duck.literal(sql)})").fetchall()[0]
         if tree.startswith('{"error":true'):
-            # PRAGMA is turned into a SELECT before it is said to be one; what has no tree, nobody looked into.
+            # A PRAGMA becomes a SELECT before it is said to be one; what has no tree, nobody looked into.
             raise QueryError("a query is exactly one SELECT, this is another statement")
         for function in TABLE_FUNCTION.findall(tree):
             if function not in FUNCTIONS:
