@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
@@ -17,6 +17,8 @@ router = APIRouter(prefix="/checks", tags=["checks"])
 
 class ChecksRequest(BaseModel):
     """Which tables are looked at."""
+
+    model_config = ConfigDict(extra="forbid")  # a misspelled key must not mean everything
 
     tables: list[str] = Field(min_length=1, max_length=100)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed
@@ -20,6 +20,8 @@ Status = Literal["queued", "running", "done", "failed", "cancelled"]
 
 class RerunRequest(BaseModel):
     """What of it is run again."""
+
+    model_config = ConfigDict(extra="forbid")  # a misspelled key must not mean everything
 
     failed_only: bool = False
 

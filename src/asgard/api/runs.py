@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed
@@ -30,6 +30,8 @@ CHUNK_BYTES = 1 << 18
 
 class RunRequest(BaseModel):
     """What is run: as `asgard run` takes it."""
+
+    model_config = ConfigDict(extra="forbid")  # a misspelled key must not mean everything
 
     selectors: list[str] = Field(
         default=[], max_length=1000, description="shop, shop.orders, gold.revenue; none for everything."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from asgard.core.table import Table, TableName
 from asgard.lake.delta import LakeTable
 from asgard.lake.disk import translated
 from asgard.lake.parquet import Limits
+
+LATER_VERSION = re.compile(r"(?!0{20})[0-9]{20}\.(json|checkpoint\.)")
 
 
 class DeltaLake:
@@ -41,12 +45,18 @@ class DeltaLake:
     def tables(self) -> Iterator[TableName]:
         """The names of all tables that exist, sorted."""
         with translated({"lake": str(self._location)}):
-            found = [log.parent.relative_to(self._location) for log in self._location.glob("*/*/_delta_log")]
-            found += [
-                log.parent.relative_to(self._location) for log in self._location.glob("*/*/*/_delta_log")
-            ]
-        names = [from_folder(_from_disk(path)) for path in found]
-        yield from sorted(name for name in names if self.table(name).exists())
+            logs = [*self._location.glob("*/*/_delta_log"), *self._location.glob("*/*/*/_delta_log")]
+            loaded = [_has_later_version(log) for log in logs]
+        names = [from_folder(_from_disk(log.parent.relative_to(self._location))) for log in logs]
+        # To open every log would take two milliseconds each: only what may be a first version is asked.
+        there = zip(names, loaded, strict=True)
+        yield from sorted(name for name, later in there if later or self.table(name).exists())
+
+
+def _has_later_version(log: Path) -> bool:
+    """Whether a table was written to after it was made, by the names of its log's files alone."""
+    with os.scandir(log) as files:
+        return any(LATER_VERSION.match(file.name) for file in files)
 
 
 def _on_disk(name: TableName) -> str:
