@@ -47,7 +47,7 @@ class Served:
         self.settings: Settings = load_settings(self._file.parent)
         self._has_worker = self.settings.asgard_worker if worker is None else worker
         self._lock = threading.Lock()
-        self._read: dict[bool, tuple[Stamp, Project]] = {}
+        self._read: tuple[Stamp, Project] | None = None
         self._open = ExitStack()
         self._access: Access | None = None
         self._drain, self._stop = Cancel(), Cancel()
@@ -60,14 +60,17 @@ class Served:
             ConfigError: with every mistake of the file.
             Refused, Unreachable: a store of secrets does not give what it refers to.
         """
+        if with_sources:
+            # Their secrets may have been exchanged, which no file of the project shows.
+            return load_project(self._file, self._env)
         stamp = self._stamp()
         with self._lock:
-            known = self._read.get(with_sources)
+            known = self._read
         if known is not None and known[0] == stamp:
             return known[1]
-        project = load_project(self._file, self._env, with_sources=with_sources)
+        project = load_project(self._file, self._env, with_sources=False)
         with self._lock:
-            self._read[with_sources] = stamp, project
+            self._read = stamp, project
         return project
 
     def workspace(self, *, with_sources: bool = False) -> Workspace:
