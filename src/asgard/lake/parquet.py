@@ -38,7 +38,7 @@ class Limits:
             they are kept to a thirty-second of the table, 16 MiB at least and `file_bytes` at most.
     """
 
-    row_group_bytes: int = 16 * MEBIBYTE
+    row_group_bytes: int = 8 * MEBIBYTE
     row_group_rows: int = 1 << 20
     file_bytes: int = 128 * MEBIBYTE
     table_bytes: int | None = None
