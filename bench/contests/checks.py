@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.contest import Bar, Contender, Contest
-from bench.contests.orders import FULL_ROWS, QUICK_ROWS, made, worker
-from bench.environments import environment
+from bench.contests.orders import FULL_ROWS, QUICK_ROWS, made
+from bench.environments import REPOSITORY, environment, own
 from bench.measure import Command
 from bench.setting import Setting
 
@@ -18,16 +18,17 @@ def contests(setting: Setting) -> Iterator[Contest]:
     rows = setting.sized(FULL_ROWS, QUICK_ROWS)
     plain = made(rows) / "plain"
     folder = setting.folder / "checks"
+    ours, path = (own().python, "-m", "bench.workers.checks"), {"PYTHONPATH": str(REPOSITORY)}
     contenders = [
         Contender(
             "asgard",
             "20 checks, one of them that the key is unique, 256 MiB, 2 threads, start of Python included",
-            Command(worker("checks", plain), folder),
+            Command((*ours, str(plain)), folder, path),
         ),
         Contender(
             "asgard, without unique",
             "the other 19",
-            Command(worker("checks", plain, "without-unique"), folder),
+            Command((*ours, str(plain), "without-unique"), folder, path),
         ),
     ]
     peer = environment("pointblank")
