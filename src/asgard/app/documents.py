@@ -58,6 +58,19 @@ def found(project: Project, kind: str, id: str) -> Document:
     return document
 
 
+def removed(project: Project, kind: str, id: str) -> Document:
+    """Takes a document away, and the secrets of its config; gives it as it was.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    document = found(project, kind, id)
+    with open_documents(project) as store:
+        store.delete(kind, id)
+    drop(project, document.body["config"])
+    return document
+
+
 def page_of(project: Project, kind: str, after: str | None, limit: int) -> tuple[list[Document], str | None]:
     """Some documents, the oldest first, and the cursor of the page behind them; None for the last."""
     with open_documents(project) as store:

@@ -15,12 +15,12 @@ from pydantic.aliases import AliasChoices
 from asgard.app.documents import (
     Hiding,
     created,
-    drop,
     found,
     keep,
     open_documents,
     page_of,
     refuse_references,
+    removed,
     shown,
 )
 from asgard.app.jobs import Page
@@ -144,11 +144,7 @@ def delete_sink(project: Project, id: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is none.
     """
-    document = found(project, KIND, id)
-    with open_documents(project) as store:
-        store.delete(KIND, id)
-    drop(project, document.body["config"])
-    return described(document)
+    return described(removed(project, KIND, id))
 
 
 def described(document: Document) -> dict[str, Any]:
