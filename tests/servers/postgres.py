@@ -164,6 +164,14 @@ def shared(version: str, start: Callable[[Path], Server]) -> Server:
         return running[0] if running else start(root)
 
 
+@contextmanager
+def one_at_a_time(version: str) -> Iterator[None]:
+    """Holds back every other test, of any worker, that asks for the same server in this way."""
+    with (Path(os.environ[ROOT_VARIABLE]) / f"{version}.alone").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def leave_note(server: Server, root: Path) -> Path:
     """Writes down that the server runs, so that whoever holds the root stops it; gives the note."""
     note = root / f"server-{server.port}.json"

@@ -10,6 +10,7 @@ Reference: https://dev.mysql.com/doc/refman/8.0/en/information-schema-innodb-trx
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ MOST_WAIT_SECONDS = 5.0
 """How long a plan waits for transactions that are writing."""
 LOOK_SECONDS = 0.12
 """The server makes its list of transactions anew only when nobody looked at it for a tenth of a second."""
+MOST_LOOKS_APART = 6
+"""So many LOOK_SECONDS may lie between two looks: several who wait must not keep the list old together."""
 FIRST_READER = 1 << 48
 """Numbers from here on are of transactions that have written nothing."""
 
@@ -217,10 +220,12 @@ def wait_for_writers(connection: Connection, cancel: Cancel) -> bool:
     connection.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
     try:
         writers: set[int] | None = None
+        apart = 1.0
         while writers is None or writers:
             if time.monotonic() > end:
                 return False
-            cancel.sleep(LOOK_SECONDS)
+            cancel.sleep(LOOK_SECONDS * random.uniform(1, apart))
+            apart = min(2 * apart, MOST_LOOKS_APART)
             rows = connection.rows(_TRANSACTIONS)
             found = {number for number, modified, own, _ in rows if not own and _writes(number, modified)}
             if writers is not None:
