@@ -27,6 +27,10 @@ demo: $(READY) ## real data from three sources to checked tables, in one command
 test: $(READY) ## every test that needs nothing but this machine
 	@$(BIN)/python -m pytest -n $(WORKERS) tests
 
+.PHONY: test-failed
+test-failed: $(READY) ## what failed in the last run of the tests, once more, one after the other
+	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests
+
 .PHONY: test-long
 test-long: $(READY) ## the long roads: a thousand kills
 	@$(BIN)/python -m pytest -n $(WORKERS) -m long --timeout 7200 tests
