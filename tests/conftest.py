@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.servers.kafka import Broker, kafka_broker
 from tests.servers.postgres import Server, session_servers, shared_server
+from tests.servers.spark import spark_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -26,6 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if REPOSITORY / "tests" / "reference" in item.path.parents:
             item.add_marker(pytest.mark.reference)
+        if "spark" in getattr(
+            item, "fixturenames", ()
+        ):  # pyspark leaves the socket of each result to the collector
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +65,12 @@ def kafka() -> Iterator[Broker]:
     """A Kafka broker of this worker alone."""
     with kafka_broker() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def spark() -> Any:
+    """The Spark session of this worker, with Delta Lake."""
+    return spark_session()
 
 
 @pytest.fixture(scope="session")
