@@ -71,6 +71,7 @@ class HttpSettings:
         policies: name in the JSON of a 429 to its values, and to how many seconds to wait for each attempt
             so far; None where waiting does not help today.
         ca_file: PEM file of certificate authorities that are trusted besides the usual ones.
+        tls: whom to trust and who we are, instead of the usual authorities and `ca_file`.
         allow_metadata_addresses: link-local addresses are no mistake here.
     """
 
@@ -85,6 +86,7 @@ class HttpSettings:
     rate_seconds: float = 1.0
     policies: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     ca_file: str | None = None
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
     allow_metadata_addresses: bool = False
 
 
@@ -435,7 +437,7 @@ def _manager(base: str, settings: HttpSettings) -> urllib3.PoolManager:
     }
     parts = urlsplit(base)
     if parts.scheme == "https":
-        options["ssl_context"] = _trust(settings.ca_file)
+        options["ssl_context"] = settings.tls or _trust(settings.ca_file)
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.hostname or ""):
         manager = urllib3.PoolManager(**options)
