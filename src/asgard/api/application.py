@@ -10,10 +10,12 @@ from pathlib import Path
 
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPBearer
 
 from asgard.api import (
     checks,
     datasources,
+    documentation,
     health,
     ingestions,
     jobs,
@@ -28,13 +30,16 @@ from asgard.api import (
     transforms,
 )
 from asgard.api.access import guard, insist_on_actions
-from asgard.api.problems import handle_problems
+from asgard.api.bodies import Bodies
+from asgard.api.problems import ANSWERS, handle_problems
 from asgard.api.served import Served
 
 NOUNS = (
     health, datasources, sinks, ingestions, transforms, sources, tables, models, checks, runs, jobs,
     schedules, secrets, sessions,
 )  # fmt: skip
+BEARER = HTTPBearer(auto_error=False, description="What asgard tokens create prints; none from loopback.")
+"""For the document, and for who tries the API in /docs; `guard` is who asks."""
 ROUTES = tuple(route for noun in NOUNS for route in noun.router.routes)
 DESCRIPTION = """Moves data from databases, files, APIs and streams into an open lakehouse, and proves that
 it is right. Lists come in pages: `next` of one is the `cursor` of the page behind it. Errors are
@@ -69,13 +74,18 @@ def create_app(
         description=DESCRIPTION,
         version=version("asgard-platform"),
         lifespan=living,
-        dependencies=[Depends(guard, scope="function")],
+        dependencies=[Depends(BEARER), Depends(guard, scope="function")],
+        responses=ANSWERS,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.served = served
     for noun in NOUNS:
         app.include_router(noun.router)
+    app.include_router(documentation.router)
+    app.add_middleware(Bodies)
     handle_problems(app)
-    insist_on_actions((*ROUTES, *app.routes))
+    insist_on_actions((*ROUTES, *documentation.router.routes, *app.routes))
     return app
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from asgard.core.errors import (
@@ -43,6 +44,31 @@ STATUS: tuple[tuple[type[AsgardError], int], ...] = (
 )
 """The first that fits. That a system behind us refuses who we say we are is no matter of the client's own."""
 LOG = logging.getLogger("uvicorn.error")
+
+
+class ProblemBody(BaseModel):
+    """What is wrong, what to do next, and where: `what`, `hint`, `where`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+    what: str
+    hint: str
+    where: dict[str, str]
+
+
+_CONTENT: dict[str, Any] = {PROBLEM: {"schema": ProblemBody.model_json_schema()}}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "The request, or what it asks for, is wrong; or who asks may not.",
+        "content": _CONTENT,
+    },
+    503: {"description": "A system behind the server does not answer, or not yet.", "content": _CONTENT},
+    507: {"description": "There is no space left.", "content": _CONTENT},
+}
+"""What every operation may answer instead of what it is asked for."""
 
 
 class Problem(Exception):

@@ -6,9 +6,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Header
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +26,9 @@ LOOK_SECONDS = 0.25
 LOOKS_PER_SIGN = 60
 """After so many looks at nothing new a comment is sent, so that whoever has gone is noticed."""
 CHUNK_BYTES = 1 << 18
+LastEvent = Annotated[
+    int | None, Header(ge=0, le=1 << 62, description="The id of the last event that is known already.")
+]
 
 
 class RunRequest(BaseModel):
@@ -68,15 +71,20 @@ def show_run(platform: Platform, run: str) -> dict[str, Any]:
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
-def follow_run(platform: Platform, run: str) -> StreamingResponse:
-    """The events of a run as server-sent events: those that were, then each as it comes."""
+def follow_run(platform: Platform, run: str, last_event_id: LastEvent = None) -> StreamingResponse:
+    """The events of a run as server-sent events: those that were, then each as it comes, until its end.
+
+    Browsers that lose the connection ask again with `Last-Event-ID`, and are told what came behind that.
+    """
     _found(platform, run)
     file = log_file(platform.project().state_folder, run)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_told(platform, run, file), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(
+        _told(platform, run, file, last_event_id or 0), media_type="text/event-stream", headers=headers
+    )
 
 
-async def _told(platform: Served, run: str, file: Path) -> AsyncIterator[str]:
+async def _told(platform: Served, run: str, file: Path, known: int) -> AsyncIterator[str]:
     at, number, rest, quiet = 0, 0, b"", 0
     while True:
         # Asked before the file is read: what a run tells before its end is in the file then.
@@ -86,7 +94,8 @@ async def _told(platform: Served, run: str, file: Path) -> AsyncIterator[str]:
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             number += 1
-            yield f"id: {number}\nevent: {json.loads(line)['event']}\ndata: {line.decode()}\n\n"
+            if number > known:
+                yield f"id: {number}\nevent: {json.loads(line)['event']}\ndata: {line.decode()}\n\n"
         if not goes_on and not data:
             return
         quiet = 0 if data else quiet + 1

@@ -72,10 +72,24 @@ def removed(project: Project, kind: str, id: str) -> Document:
 
 
 def page_of(project: Project, kind: str, after: str | None, limit: int) -> tuple[list[Document], str | None]:
-    """Some documents, the oldest first, and the cursor of the page behind them; None for the last."""
+    """Some documents, the oldest first, and the cursor of the page behind them; None for the last.
+
+    The cursor is the last document's own place, so that nothing that comes or goes meanwhile moves a page.
+
+    Raises:
+        ConfigError: the cursor is none of ours.
+    """
+    place = None
+    if after is not None:
+        instant, _, id = after.partition("_")
+        try:
+            place = float(instant), id
+        except ValueError:
+            raise ConfigError(f"{after!r} is no cursor", hint="`next` of the page before is one") from None
     with open_documents(project) as store:
-        listed = store.page(kind, after, limit + 1)
-    return listed[:limit], listed[limit - 1].id if len(listed) > limit else None
+        listed = store.page(kind, place, limit + 1)
+    last = listed[limit - 1] if len(listed) > limit else None
+    return listed[:limit], f"{last.created_at!r}_{last.id}" if last else None
 
 
 def created(document: Document) -> str:

@@ -23,6 +23,7 @@ from asgard.app.specs import LakeSpec, SourceSpec, TableSpec
 from asgard.app.validation import Entries, dotted, read_model
 from asgard.app.yaml_text import Node, tree_of
 from asgard.core.config import Config
+from asgard.core.errors import AsgardError
 from asgard.core.secret import Secret
 
 __all__ = ["LakeSpec", "Project", "ProjectKeys", "SourceSpec", "TableSpec", "find_project", "load_project"]
@@ -31,6 +32,7 @@ VERSION = 1
 LEAST_MEMORY_BYTES = 200_000_000
 MOST_PARALLEL = 64
 SHORTEST_MASKING_KEY = 16
+MASKING_KEY = "masking_key"
 
 
 class ProjectKeys(Config):
@@ -101,6 +103,7 @@ class Project:
         memory_bytes: what a run may hold altogether.
         parallel: how many splits are read at the same time.
         masking_key: what columns are hashed and tokenized with; None where no table wants it.
+        masking_key_unavailable: why there is none now: a store does not give it.
         files: what it was read from; None for a project that was put together.
     """
 
@@ -118,6 +121,7 @@ class Project:
     queue: QueueSpec = field(default_factory=QueueSpec)
     schedules: Mapping[str, ScheduleSpec] = field(default_factory=dict)
     masking_key: Secret | None = None
+    masking_key_unavailable: AsgardError | None = None
     files: ProjectFile | None = field(default=None, repr=False, compare=False)
 
     def looked_up_anew(self) -> Project:
@@ -129,7 +133,13 @@ class Project:
         if self.files is None:
             return self
         found = _project_of(self.files.looked_up_anew(), Mistakes(), {})
-        return replace(self, sources=found.sources, masking_key=found.masking_key, files=found.files)
+        return replace(
+            self,
+            sources=found.sources,
+            masking_key=found.masking_key,
+            masking_key_unavailable=found.masking_key_unavailable,
+            files=found.files,
+        )
 
 
 def load_project(
@@ -152,7 +162,8 @@ def load_project(
     Raises:
         ConfigError: `what` has every mistake of the file, one a line:
             `asgard.yml:LINE:COLUMN: field.path: what; hint`.
-        Refused, Unreachable: a store of secrets does not give what the file refers to.
+        Refused, Unreachable: a store of secrets does not give what the file refers to outside of its sources;
+            a source that wants something of it is `unavailable`, and the others are not.
     """
     mistakes = Mistakes()
     files = read_project_file(path, env, mistakes)
@@ -163,14 +174,20 @@ def load_project(
 def _project_of(
     files: ProjectFile, mistakes: Mistakes, given: Mapping[str, Any], *, with_sources: bool = True
 ) -> Project:
-    spared = () if with_sources else (SOURCES, "masking_key")
-    tree = files.resolved(mistakes, [key for key in files.written.value if key not in spared])
+    spared = () if with_sources else (SOURCES, MASKING_KEY)
+    silent: dict[str, AsgardError] = {}
+    tree = files.resolved(mistakes, [key for key in files.written.value if key not in spared], silent)
+    for path, error in silent.items():
+        if path != MASKING_KEY and not path.startswith(f"{SOURCES}."):
+            raise error
+    if MASKING_KEY in silent:
+        tree = replace(tree, value={key: node for key, node in tree.value.items() if key != MASKING_KEY})
     nodes = {**tree.value, **{key: tree_of(value) for key, value in given.items() if value is not None}}
     if "data" in nodes:
         hint = "asgard run --config FILE loads a file with one data block; sources stand below data_sources"
         mistakes.add("is not a key of a project", path="data", hint=hint, place=nodes.pop("data").where)
     keys = read_model(ProjectKeys, Entries(nodes, "", tree.place, {}), mistakes)
-    sources = _sources(nodes.get(SOURCES), files.folder, mistakes) if with_sources else {}
+    sources = _sources(nodes.get(SOURCES), files.folder, mistakes, silent) if with_sources else {}
     mistakes.raise_if_any()
     assert keys is not None
     return Project(
@@ -188,6 +205,7 @@ def _project_of(
         queue=keys.queue,
         schedules=keys.schedules,
         masking_key=keys.masking_key,
+        masking_key_unavailable=silent.get(MASKING_KEY),
         files=files,
     )
 
@@ -197,7 +215,9 @@ def default_parallel() -> int:
     return min(os.cpu_count() or 1, 4)
 
 
-def _sources(node: Node | None, folder: Path, mistakes: Mistakes) -> dict[str, SourceSpec]:
+def _sources(
+    node: Node | None, folder: Path, mistakes: Mistakes, silent: Mapping[str, AsgardError]
+) -> dict[str, SourceSpec]:
     if node is None or node.value is None:
         return {}
     if not isinstance(node.value, dict):
@@ -212,6 +232,7 @@ def _sources(node: Node | None, folder: Path, mistakes: Mistakes) -> dict[str, S
         if (other := first.setdefault(name.casefold(), name)) != name:
             what = f"{name!r} and {other!r} differ only in case"
             mistakes.add(what, path=path, hint="give one of them another name", place=child.key_place)
-        if (spec := read_source(name, child, path, mistakes, folder)) is not None:
+        spec = read_source(name, child, path, mistakes, folder, unavailable=silent.get(path))
+        if spec is not None:
             found[name] = spec
     return found

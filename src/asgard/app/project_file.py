@@ -19,7 +19,7 @@ from typing import Any
 from asgard.app.mistakes import Mistakes, near
 from asgard.app.references import References, resolve_tree
 from asgard.app.yaml_text import Node, read_yaml
-from asgard.core.errors import ConfigError
+from asgard.core.errors import AsgardError, ConfigError
 
 FILE_NAMES = ("asgard.yml", "asgard.yaml")
 ENVIRONMENT_VARIABLE = "ASGARD_ENV"
@@ -48,19 +48,47 @@ class ProjectFile:
     written: Node
     references: References
 
-    def resolved(self, mistakes: Mistakes, keys: Container[str] | None = None) -> Node:
+    def resolved(
+        self,
+        mistakes: Mistakes,
+        keys: Container[str] | None = None,
+        failures: dict[str, AsgardError] | None = None,
+    ) -> Node:
         """What both say with their references replaced, without sources that are switched off.
 
         Args:
             mistakes: takes the references that cannot be replaced.
             keys: of the top, to look up no more than is needed; None for all.
+            failures: takes what stores of secrets did not give, by the path of the source or the key that
+                wanted it; None raises it.
 
         Raises:
             Refused, Unreachable: a store of secrets does not give what is referred to.
         """
         wanted = {key: node for key, node in self.written.value.items() if keys is None or key in keys}
         tree = _without_disabled(replace(self.written, value=wanted), self.references)
-        return resolve_tree(tree, self.references, mistakes)
+        if failures is None:
+            return resolve_tree(tree, self.references, mistakes)
+        children = {
+            key: self._apart(node, key, mistakes, failures, depth=1 if key == SOURCES else 0)
+            for key, node in tree.value.items()
+        }
+        return replace(tree, value=children)
+
+    def _apart(
+        self, node: Node, path: str, mistakes: Mistakes, failures: dict[str, AsgardError], *, depth: int
+    ) -> Node:
+        if depth and isinstance(node.value, dict):
+            children = {
+                key: self._apart(child, f"{path}.{key}", mistakes, failures, depth=depth - 1)
+                for key, child in node.value.items()
+            }
+            return Node(children, place=node.place, key_place=node.key_place)
+        found: list[AsgardError] = []
+        tree = resolve_tree(node, self.references, mistakes, path, found)
+        if found:
+            failures[path] = found[0]
+        return tree
 
     def looked_up_anew(self) -> ProjectFile:
         """The same text, whose references are looked up again; the environment and `.env` are read again."""

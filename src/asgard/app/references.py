@@ -269,8 +269,18 @@ def _closing_brace(text: str, begin: int) -> int:
     return -1
 
 
-def resolve_tree(node: Node, references: References, mistakes: Mistakes, path: str = "") -> Node:
+def resolve_tree(
+    node: Node,
+    references: References,
+    mistakes: Mistakes,
+    path: str = "",
+    failures: list[AsgardError] | None = None,
+) -> Node:
     """The tree with every reference replaced; each that cannot be is a mistake at its own place.
+
+    Args:
+        failures: takes what stores of secrets did not give, and their places are unresolved then; None
+            raises it.
 
     Raises:
         Refused, Unreachable: a store of secrets does not give what is referred to; `where` says the place.
@@ -280,18 +290,21 @@ def resolve_tree(node: Node, references: References, mistakes: Mistakes, path: s
         for written, what, hint in resolved.mistakes:
             mistakes.add(what, path=path, hint=hint, place=place_of(node, written))
         for written, error in resolved.failures:
-            raise error.at(place=str(place_of(node, written) or ""), key=path)
-        text, unresolved = resolved.text, bool(resolved.mistakes)
+            error.at(place=str(place_of(node, written) or ""), key=path)
+            if failures is None:
+                raise error
+            failures.append(error)
+        text, unresolved = resolved.text, bool(resolved.mistakes or resolved.failures)
         return Node(text, text, node.place, node.key_place, node.raw, resolved.referred, unresolved)
     if isinstance(node.value, dict):
         children = {
-            key: resolve_tree(child, references, mistakes, f"{path}.{key}" if path else key)
+            key: resolve_tree(child, references, mistakes, f"{path}.{key}" if path else key, failures)
             for key, child in node.value.items()
         }
         return Node(children, place=node.place, key_place=node.key_place)
     if isinstance(node.value, list):
         items = [
-            resolve_tree(child, references, mistakes, f"{path}[{number}]")
+            resolve_tree(child, references, mistakes, f"{path}[{number}]", failures)
             for number, child in enumerate(node.value)
         ]
         return Node(items, place=node.place, key_place=node.key_place)

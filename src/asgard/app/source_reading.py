@@ -67,15 +67,22 @@ def known_connector(type_: str, path: str, node: Node, mistakes: Mistakes) -> An
 
 
 def read_source(
-    name: str, node: Node, path: str, mistakes: Mistakes, folder: Path | None = None
+    name: str,
+    node: Node,
+    path: str,
+    mistakes: Mistakes,
+    folder: Path | None = None,
+    *,
+    unavailable: AsgardError | None = None,
 ) -> SourceSpec | None:
     """The source, or None: then `mistakes` has everything that is wrong with it.
 
     Args:
         path: what the source stands under, for messages.
         folder: where relative paths of the source begin; None for the folder of the process.
+        unavailable: a store did not give a secret of its, so that its options are left unread.
     """
-    return _SourceReader(name, node, path, mistakes, folder).read()
+    return _SourceReader(name, node, path, mistakes, folder, unavailable).read()
 
 
 @dataclass
@@ -85,6 +92,7 @@ class _SourceReader:
     path: str
     mistakes: Mistakes
     folder: Path | None
+    unavailable: AsgardError | None
 
     def read(self) -> SourceSpec | None:
         before = len(self.mistakes)
@@ -97,7 +105,7 @@ class _SourceReader:
         common = {key: node for key, node in nodes.items() if key in SOURCE_KEYS}
         keys = read_model(SourceKeys, Entries(common, self.path, self.node.where, {}), self.mistakes)
         connector = self._connector(nodes.get("type"))
-        config = self._config(connector) if connector else None
+        config = self._config(connector) if connector and self.unavailable is None else None
         tables = self._tables(connector, keys.frequency if keys else None)
         if keys is None or len(self.mistakes) > before:
             return None
@@ -111,6 +119,7 @@ class _SourceReader:
             frequency=keys.frequency,
             description=keys.description,
             origin=str(self.node.key_place or ""),
+            unavailable=self.unavailable,
         )
 
     def _tell(self, what: str, path: str, hint: str, node: Node | None = None) -> None:

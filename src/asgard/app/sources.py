@@ -52,14 +52,17 @@ def check_sources(workspace: Workspace, names: Sequence[str], emit: Emit) -> Ite
         ConfigError: there is no source of a name.
     """
     for name in names or list(workspace.project.sources):
-        with workspace.source(name) as source:
-            began = time.monotonic()
-            error = None
-            try:
+        began = time.monotonic()
+        error = None
+        spec = workspace.project.sources.get(name)
+        try:
+            with workspace.source(name) as source:
                 source.check()
-            except AsgardError as failure:
-                error = failure.at(source=name)
-            tried = Connection(name, source.type, time.monotonic() - began, error)
+        except AsgardError as failure:
+            if spec is None:
+                raise
+            error = failure.at(source=name)
+        tried = Connection(name, spec.type if spec else "", time.monotonic() - began, error)
         emit(Event(Kind.CONNECTION, data=tried.as_dict()))
         yield tried
 

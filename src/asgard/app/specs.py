@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, WithJ
 from asgard.app.mistakes import near
 from asgard.app.quantities import DURATION_PATTERN, Lag, Size, parse_duration
 from asgard.core.config import Config
-from asgard.core.errors import ConfigError
+from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.stream import Mode
 from asgard.quality.masking import Mask
 from asgard.quality.spec import CheckSpec
@@ -220,6 +220,7 @@ class SourceSpec:
         tables: what is loaded, defaults applied; names with wildcards are patterns over what the source has.
         defaults: keys for every table, as they stand in the file.
         origin: where it stands: `asgard.yml:6:3`; empty when it is of no file.
+        unavailable: why it cannot be used now: a store does not give a secret of its, and `config` is None.
     """
 
     name: str
@@ -231,3 +232,4 @@ class SourceSpec:
     frequency: str | None = None
     description: str | None = None
     origin: str = ""
+    unavailable: AsgardError | None = None

@@ -325,9 +325,12 @@ def masking_of(project: Project, source: str, stream: str, spec: TableSpec) -> M
 
     Raises:
         ConfigError: they need a key, and the project has none.
+        Refused, Unreachable: a store does not give the key.
     """
     if not spec.mask:
         return None
+    if project.masking_key_unavailable is not None:
+        raise project.masking_key_unavailable
     key = reveal(project.masking_key)
     may_miss = spec.is_pattern or spec.allow_missing
     return Masking(spec.mask, f"{source}.{stream}", key.encode() if key else None, may_miss)

@@ -21,6 +21,8 @@ from asgard.lake.lakehouse import DeltaLake
 from asgard.state.journal import SqliteJournal
 from asgard.transform.models import Model
 
+ASKED_JUST_NOW_SECONDS = 2.0
+"""A store of secrets that did not answer so short ago is not asked again for the next table."""
 LAYERS = ("bronze", "silver", "gold")
 
 
@@ -108,8 +110,14 @@ class Workspace:
 
         Raises:
             ConfigError: there is none of that name.
+            Refused, Unreachable: a store does not give a secret that it refers to, asked anew.
         """
         spec = self.project.sources.get(name)
+        if spec is not None and spec.unavailable is not None:
+            self.look_up_anew(older_than_seconds=ASKED_JUST_NOW_SECONDS)
+            spec = self.project.sources[name]
+            if spec.unavailable is not None:
+                raise spec.unavailable
         if spec is None:
             raise ConfigError(
                 f"there is no source {name!r}",

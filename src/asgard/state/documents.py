@@ -78,20 +78,17 @@ class DocumentStore:
         """One by its id."""
         return next(iter(self._found("kind = ? AND id = ?", (kind, id))), None)
 
-    def page(self, kind: str, after: str | None = None, limit: int = 50) -> list[Document]:
+    def page(self, kind: str, after: tuple[float, str] | None = None, limit: int = 50) -> list[Document]:
         """The oldest first.
 
         Args:
-            after: a document's id: only those that came later; how a next page is asked for.
+            after: `created_at` and id of a document, which may be gone: only those that came later; how a next
+                page is asked for.
         """
-        where, given = "kind = ?", [kind]
+        where, given = "kind = ?", (kind,)
         if after is not None:
-            where += (
-                " AND (created_at, id) > (SELECT created_at, id FROM asgard_documents"
-                " WHERE workspace = ? AND kind = ? AND id = ?)"
-            )
-            given += [self._workspace, kind, after]
-        return self._found(f"{where} ORDER BY created_at, id LIMIT ?", (*given, limit))
+            where += " AND (created_at, id) > (?, ?)"
+        return self._found(f"{where} ORDER BY created_at, id LIMIT ?", (*given, *(after or ()), limit))
 
     def delete(self, kind: str, id: str) -> bool:
         """Takes one away; False when there is none."""
