@@ -1,17 +1,16 @@
 """Every BSON type: the column that it becomes, and how it stands in JSON.
 
 The table is checked by `test_mongodb_types.py`, and is what the page docs/reference/types-mongodb.md is made
-of: `python -m tests.connectors.mongodb_types` writes it anew.
+of: `python -m tests.connectors.type_pages` writes it anew.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import bson
@@ -27,7 +26,7 @@ from bson.objectid import ObjectId
 from bson.regex import Regex
 from bson.timestamp import Timestamp
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "types-mongodb.md"
+from tests.connectors.type_pages import Row, TypePage, code
 
 PAGE_TEXT = """\
 # MongoDB types
@@ -478,16 +477,11 @@ DECLARED: tuple[Declared, ...] = (
 )
 
 
-def page() -> str:
-    """The page that these cases say."""
-    lines = []
+def _rows() -> Iterator[Row]:
     for case in CASES:
         value = case.values[case.shown]
-        cells = [case.name, case.arrow, case.label and f"`{case.label}`"]
-        cells += [f"`{value.relaxed}`", f"`{value.in_canonical}`", case.note]
-        lines.append(f"| {' | '.join(cells)} |")
-    return PAGE_TEXT.replace("{table}", "\n".join(lines))
+        label = code(case.label) if case.label else ""
+        yield case.name, case.arrow, label, code(value.relaxed), code(value.in_canonical), case.note
 
 
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+PAGE = TypePage("mongodb", PAGE_TEXT, {"table": _rows})

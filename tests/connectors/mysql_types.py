@@ -1,21 +1,20 @@
 """Every MySQL and MariaDB type: what arrives, what is refused, and what allows it.
 
 The table is checked against real servers by `test_mysql_types.py`, and is what the page
-docs/reference/types-mysql.md is made of: `python -m tests.connectors.mysql_types` writes it anew.
+docs/reference/types-mysql.md is made of: `python -m tests.connectors.type_pages` writes it anew.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as t
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "types-mysql.md"
+from tests.connectors.type_pages import Row, TypePage, arrow_words
 
 PAGE_TEXT = """\
 # MySQL and MariaDB types
@@ -25,7 +24,7 @@ account of it, on MySQL 8.0 and MariaDB 10.11.
 
 A column of text that is not text at the source says in its field metadata `asgard.type` what it is. A value
 that the type cannot carry stops the load with the name of its column; nothing is bent, cut or made null. Then
-`columns: {{name: text}}` carries the source's own text, whatever the value.
+`columns: {name: text}` carries the source's own text, whatever the value.
 
 | MySQL | arrives as | asgard.type | what is refused, or how it looks |
 |---|---|---|---|
@@ -336,25 +335,16 @@ def bits(value: float) -> str:
     return struct.pack(">d", value).hex()
 
 
-def page() -> str:
-    """docs/reference/types-mysql.md."""
-    lines = []
+def _rows() -> Iterator[Row]:
     for case in CASES:
         if case.listed:
             refused = f"refused: {case.note}" if case.refused and "refused" not in case.note else case.note
-            arrives = case.arrives or case.arrow.replace("[day]", "").replace("128", "")
-            label = (
-                f"`{case.label}`"
-                if case.label and "," not in case.shown
-                else "its name"
-                if case.label
-                else ""
-            )
-            label = "`geometry`" if case.label == "geometry" else "`time`" if case.label == "time" else label
-            lines.append(f"| {case.name} | {arrives} | {label} | {refused} |")
-    return PAGE_TEXT.format(table="\n".join(lines))
+            yield case.name, case.arrives or arrow_words(case.arrow), _label(case), refused
 
 
-if __name__ == "__main__":
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
+def _label(case: Case) -> str:
+    many = "," in case.shown and case.label not in ("geometry", "time")
+    return "its name" if case.label and many else f"`{case.label}`" if case.label else ""
+
+
+PAGE = TypePage("mysql", PAGE_TEXT, {"table": _rows})

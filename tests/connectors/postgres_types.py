@@ -1,22 +1,20 @@
 """Every PostgreSQL type: what arrives, what is refused, and what allows it.
 
 The table is checked against real servers by `test_postgres_types.py`, and is what the page
-docs/reference/types-postgres.md is made of: `python -m tests.connectors.postgres_types` writes it anew.
+docs/reference/types-postgres.md is made of: `python -m tests.connectors.type_pages` writes it anew.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.types as t
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "types-postgres.md"
-
+from tests.connectors.type_pages import Row, TypePage, arrow_words
 
 PAGE_TEXT = """\
 # PostgreSQL types
@@ -26,7 +24,7 @@ of it, on PostgreSQL 15, 16 and 18.
 
 A column of text that is not text at the source says in its field metadata `asgard.type` what it is. A value
 that the type cannot carry stops the load with the name of its column; nothing is bent, cut or made null. Then
-`columns: {{name: text}}` carries the source's own text, whatever the value.
+`columns: {name: text}` carries the source's own text, whatever the value.
 
 | PostgreSQL | arrives as | asgard.type | what is refused, or how it looks |
 |---|---|---|---|
@@ -504,18 +502,12 @@ def told(array: pa.Array) -> list[Any]:
     return [None if v is None else str(v) for v in array.to_pylist()]
 
 
-def page() -> str:
-    """docs/reference/types-postgres.md."""
-    lines = []
+def _rows() -> Iterator[Row]:
     for case in CASES:
         if case.listed:
             refused = f"refused: {case.note}" if case.refused else case.note
-            arrives = case.arrives or case.arrow.replace("item: ", "").replace("[day]", "").replace("128", "")
             label = f"`{case.label}`" if case.label and not case.shown else "its name" if case.label else ""
-            lines.append(f"| {case.name} | {arrives} | {label} | {refused} |")
-    return PAGE_TEXT.format(table="\n".join(lines))
+            yield case.name, case.arrives or arrow_words(case.arrow), label, refused
 
 
-if __name__ == "__main__":
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
+PAGE = TypePage("postgres", PAGE_TEXT, {"table": _rows})

@@ -27,8 +27,7 @@ from asgard.connectors._mongodb_bson import FEW, GUESSES, pieces
 from asgard.connectors._mongodb_columns import Column, Layout, Seen, path_of, sampled, settled, written_path
 from asgard.connectors._mongodb_decode import Decoder, count_kinds
 from asgard.core.errors import ConfigError, DataError
-from tests.connectors import mongodb_types
-from tests.connectors.mongodb_types import CASES, DECLARED, PAGE, RESCUED, Case, Declared
+from tests.connectors.mongodb_types import CASES, DECLARED, RESCUED, Case, Declared
 
 CANONICAL = json_util.JSONOptions(
     json_mode=json_util.JSONMode.CANONICAL, datetime_conversion=DatetimeConversion.DATETIME_MS
@@ -371,11 +370,6 @@ def test_what_is_declared_goes_before_the_sample() -> None:
 @given(path=st.lists(st.text("a.\\b", max_size=4), min_size=1, max_size=4))
 def test_paths_are_written_and_read(path: list[str]) -> None:
     assert path_of(written_path(path)) == tuple(path)
-
-
-def test_the_page_is_what_these_cases_say() -> None:
-    said = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    assert said == mongodb_types.page(), "write it anew: python -m tests.connectors.mongodb_types"
 
 
 def test_numbers_without_pandas() -> None:

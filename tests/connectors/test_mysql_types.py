@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import JSON_TYPE
-from tests.connectors import mysql_types
 from tests.connectors.mysql_reading import KINDS, MysqlServer, load, options, select, shared_mysql, source_of
-from tests.connectors.mysql_types import CASES, PAGE, Case, bits, proof, told
+from tests.connectors.mysql_types import CASES, Case, bits, proof, told
 
 
 @dataclass(frozen=True)
@@ -229,7 +228,3 @@ def test_values_at_the_edges_of_the_protocol_arrive(prepared: Prepared, size: in
     assert len(rows[0].as_py()) == size
     assert set(rows[0].as_py()) == {ord("a")}
     assert rows.to_pylist()[1:] == [b"after", None]
-
-
-def test_the_page_is_made_of_the_cases() -> None:
-    assert PAGE.read_text(encoding="utf-8") == mysql_types.page()

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import JSON_TYPE
-from tests.connectors import postgres_types
 from tests.connectors.postgres_reading import load, options, select, source_of
-from tests.connectors.postgres_types import CASES, PAGE, SETUP, Case, proof, told
+from tests.connectors.postgres_types import CASES, SETUP, Case, proof, told
 from tests.servers.postgres import Server
 
 ON_DEBIAN = {"citext", "hstore", "ltree", "xml"}
@@ -221,8 +220,3 @@ def test_a_type_that_nobody_knows_arrives_as_its_own_text(prepared: Prepared) ->
     selection = select(source, "strange")
     assert load(source, selection).rows.to_pylist() == [{"one": "7", "none": None, "many": ["7", "8"]}]
     assert selection.stream.schema.field("one").metadata == {JSON_TYPE: b"stranger"}
-
-
-def test_the_page_is_what_these_cases_say() -> None:
-    said = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    assert said == postgres_types.page(), "write it anew: python -m tests.connectors.postgres_types"

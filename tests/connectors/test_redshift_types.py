@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,30 +11,9 @@ import pytest
 
 from asgard.core.errors import ConfigError, DataError
 from tests.connectors.redshift_reading import Warehouse
+from tests.connectors.redshift_types import CARRIED, CASES, most_values, table
+from tests.connectors.type_pages import told
 from tests.servers.redshift import RedshiftFront
-
-WIDE = Decimal("-1234567890123456789012345678.9012345678")
-TABLE = """
-CREATE TABLE kinds (
-  flag boolean, small smallint, whole integer, large bigint, short real, long double precision,
-  price numeric(10, 2), wide numeric(38, 10), padded char(8), varied varchar(20), day date,
-  at timestamp, moment timestamptz, clock time, zoned timetz, tree super, bytes varbyte);
-INSERT INTO kinds VALUES
-  (true, -32768, -2147483648, -9223372036854775808, 0.1, 0.1, 99999999.99,
-   -1234567890123456789012345678.9012345678, 'ab', E'x\\\\y''z  ', '9999-12-31', '2024-02-29 23:59:59.123456',
-   '2024-07-01 12:00:00.000001+02', '23:59:59.999999', '12:00:00.5+05:30',
-   '{"a": [1, 1.10, null]}', '00ff10'),
-  (false, 32767, 2147483647, 9223372036854775807, 16777217, 1e308, -0.01, 0, ' a ', '', '0001-01-01',
-   '0001-01-01 00:00:00', '1970-01-01 00:00:00+00', '00:00:00', '00:00:00+00', 'null', ''),
-  (NULL, NULL, NULL, NULL, 'NaN', 'Infinity', NULL, NULL, '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-  (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)
-"""
-TYPES = {
-    "flag": "bool", "small": "int16", "whole": "int32", "large": "int64", "short": "float", "long": "double",
-    "price": "decimal128(10, 2)", "wide": "decimal128(38, 10)", "padded": "string", "varied": "string",
-    "day": "date32[day]", "at": "timestamp[us]", "moment": "timestamp[us, tz=UTC]", "clock": "string time",
-    "zoned": "string timetz", "tree": "string json", "bytes": "binary",
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -46,35 +25,17 @@ def warehouse(redshift: RedshiftFront) -> Iterator[Warehouse]:
 
 @pytest.mark.parametrize("way", ["unload", "direct", "int96"])
 def test_values_are_exact_either_way(warehouse: Warehouse, way: str) -> None:
-    warehouse.execute(TABLE)
+    warehouse.execute(table("kinds"))
     warehouse.front.int96 = way == "int96"
     loaded = warehouse.load("kinds", {"read": "direct" if way == "direct" else "unload"})
-    assert loaded.types == TYPES
-    rows = {row["small"]: row for row in loaded.rows if row["small"] is not None}
-    first, second = rows[-32768], rows[32767]
-    assert first["flag"] is True
-    assert second["flag"] is False
-    assert (first["large"], second["large"]) == (-(2**63), 2**63 - 1)
-    assert first["short"] == pytest.approx(0.1, abs=1e-8)
-    assert first["short"] != 0.1  # of 32 bits, and the very same as the server's
-    assert second["short"] == 16777216
-    assert (first["long"], second["long"]) == (0.1, 1e308)
-    assert (first["price"], second["price"]) == (Decimal("99999999.99"), Decimal("-0.01"))
-    assert (first["wide"], second["wide"]) == (WIDE, Decimal("0E-10"))
-    assert (first["padded"], second["padded"]) == ("ab", " a")
-    assert (first["varied"], second["varied"]) == ("x\\y'z  ", "")
-    assert (first["day"], second["day"]) == (date(9999, 12, 31), date(1, 1, 1))
-    assert first["at"] == datetime(2024, 2, 29, 23, 59, 59, 123456)
-    assert second["at"] == datetime(1, 1, 1)
-    assert first["moment"] == datetime(2024, 7, 1, 10, 0, 0, 1, UTC)
-    assert second["moment"] == datetime(1970, 1, 1, tzinfo=UTC)
-    assert (first["clock"], first["zoned"]) == ("23:59:59.999999", "12:00:00.5+05:30")
-    assert (first["tree"], second["tree"]) == ('{"a": [1, 1.10, null]}', "null")
-    assert (first["bytes"], second["bytes"]) == (b"\x00\xff\x10", b"")
-    others = [row for row in loaded.rows if row["small"] is None]
-    assert sorted(str(row["short"]) for row in others) == ["None", "nan"]
-    assert sorted(str(row["long"]) for row in others) == ["None", "inf"]
-    assert all(row[name] is None for row in others for name in ("flag", "price", "at", "tree", "bytes"))
+    types = {f"c{number}": f"{case.arrow} {case.label}".strip() for number, case in enumerate(CARRIED)}
+    assert loaded.types == {"place": "int32", **types}
+    rows = sorted(loaded.rows, key=lambda row: row["place"])
+    assert [row["place"] for row in rows] == list(range(most_values() + 1))
+    for number, case in enumerate(CARRIED):
+        wanted = [arrived for _, arrived in case.values]
+        wanted += [None] * (len(rows) - len(wanted))
+        assert (case.type, told(row[f"c{number}"] for row in rows)) == (case.type, told(wanted))
 
 
 @pytest.mark.parametrize("way", ["unload", "direct"])
@@ -114,20 +75,21 @@ def test_what_has_no_type_here_is_refused_by_name(warehouse: Warehouse) -> None:
         assert listed.schema.names == ["id", "shape", "sketch"]  # discovering lists it all the same
 
 
-@pytest.mark.parametrize(
-    "value", [("d date", "0044-03-15 BC"), ("d timestamp", "12024-01-01 00:00:00"), ("d date", "infinity")]
-)
-def test_times_that_the_wire_cannot_carry(warehouse: Warehouse, value: tuple[str, str]) -> None:
-    column, text = value
-    warehouse.execute(f"CREATE TABLE t ({column}); INSERT INTO t VALUES ('{text}')")
-    with pytest.raises(DataError, match="column d does not fit"):
-        warehouse.load("t", {"read": "direct"})
-    [row] = warehouse.load("t", {"read": "direct", "columns": {"d": "text"}}).rows
-    assert row["d"] == text
+def test_times_that_the_wire_cannot_carry(warehouse: Warehouse) -> None:
+    for number, (type, value) in enumerate((case.type, v) for case in CASES for v in case.beyond):
+        warehouse.execute(f"CREATE TABLE t{number} (d {type}); INSERT INTO t{number} VALUES ({value})")
+        with pytest.raises(DataError, match="column d does not fit"):
+            warehouse.load(f"t{number}", {"read": "direct"})
+        [row] = warehouse.load(f"t{number}", {"read": "direct", "columns": {"d": "text"}}).rows
+        assert repr(row["d"]) == value
 
 
 def test_types_of_a_query(warehouse: Warehouse) -> None:
-    warehouse.execute(TABLE)
+    warehouse.execute(
+        "CREATE TABLE kinds (price numeric(10, 2), whole integer, tree super, moment timestamptz);"
+        "INSERT INTO kinds VALUES (99999999.99, 1, '{}', NULL), (-0.01, 2, 'null', '1970-01-01 00:00:00+00'),"
+        " (NULL, NULL, NULL, NULL)"
+    )
     query = (
         "SELECT price * 2 AS twice, tree, sum(whole::bigint) OVER () AS total, 'a' AS word FROM kinds -- all"
     )
@@ -136,7 +98,7 @@ def test_types_of_a_query(warehouse: Warehouse) -> None:
         "twice": "string numeric", "tree": "string json", "total": "string numeric", "word": "string",
     }  # fmt: skip
     assert {row["twice"] for row in loaded.rows} == {"199999999.98", "-0.02", None}
-    plain = "SELECT price, tree, moment FROM kinds WHERE small = 32767"
+    plain = "SELECT price, tree, moment FROM kinds WHERE whole = 2"
     expected: list[dict[str, Any]] = [
         {"price": Decimal("-0.01"), "tree": "null", "moment": datetime(1970, 1, 1, tzinfo=UTC)}
     ]

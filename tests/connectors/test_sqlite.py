@@ -7,7 +7,6 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,50 +44,6 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.mark.parametrize(
-    ("declared", "values", "type", "wanted"),
-    [
-        ("INTEGER", [1, -(2**63), 2**63 - 1, None], "int64", [1, -(2**63), 2**63 - 1, None]),
-        ("BIGINT UNSIGNED", ["12"], "int64", [12]),
-        ("REAL", [1, 0.1, 1e300, float("inf")], "double", [1.0, 0.1, 1e300, float("inf")]),
-        ("VARCHAR(10)", ["a", 5, "", "a\0b", "ä😀"], "string", ["a", "5", "", "a\0b", "ä😀"]),
-        ("BLOB", [b"", b"\0\xff"], "binary", [b"", b"\0\xff"]),
-        ("NUMERIC", [1, 2], "int64", [1, 2]),
-        ("NUMERIC", [1, 2.5], "double", [1.0, 2.5]),
-        ("NUMERIC", ["x", "y"], "string", ["x", "y"]),
-        ("", [b"x"], "binary", [b"x"]),
-        ("", [-(2**63)], "int64", [-(2**63)]),
-        ("DECIMAL(10, 2)", [-(2**63)], "int64", [-(2**63)]),
-        ("", ["x"], "string", ["x"]),
-        ("", [None], "null null", [None]),
-        ("DECIMAL(10, 2)", [1, "12.34", 5.5], "decimal128(10, 2)", ["1.00", "12.34", "5.50"]),
-        ("DECIMAL(10, 2)", [1, 2], "decimal128(10, 2)", ["1.00", "2.00"]),
-        ("NUMERIC(5)", [12345], "decimal128(5, 0)", ["12345"]),
-        ("DECIMAL(10, 2)", [0.1 + 0.2], "double", [0.30000000000000004]),
-        ("DECIMAL(4, 2)", [123.5], "double", [123.5]),
-        ("DECIMAL(20, 2)", [1.5], "double", [1.5]),
-        ("DECIMAL(10, 2)", [], "decimal128(10, 2)", []),
-        ("BOOLEAN", [0, 1, None], "bool", [False, True, None]),
-        ("BOOLEAN", [0, 2], "int64", [0, 2]),
-        ("BOOLEAN", ["true"], "string", ["true"]),
-        ("DATETIME", ["2024-01-01 10:00:00"], "string datetime", ["2024-01-01 10:00:00"]),
-        ("DATE", ["2024-01-01", "yesterday"], "string date", ["2024-01-01", "yesterday"]),
-        ("TIMESTAMP", [1700000000], "int64", [1700000000]),
-        ("DATE", [], "string date", []),
-        ("JSON", ['{"a": 1}'], "string", ['{"a": 1}']),
-        ("STRING", ["1.50"], "double", [1.5]),
-    ],
-)
-def test_types(database: Database, declared: str, values: list[Any], type: str, wanted: list[Any]) -> None:
-    database.run(f"CREATE TABLE t (x {declared})")
-    for value in values:
-        database.run("INSERT INTO t VALUES (?)", value)
-    loaded = database.load("t")
-    assert loaded.types == {"x": type}
-    got = [row["x"] for row in loaded.rows]
-    assert got == ([Decimal(value) for value in wanted] if type.startswith("decimal") else wanted)
-
-
-@pytest.mark.parametrize(
     ("declared", "values", "counts"),
     [
         ("INTEGER", [1, 2, "x"], "2 integer, 1 text"),
@@ -120,52 +75,6 @@ def test_all_mixed_columns_are_named_at_once(database: Database) -> None:
         database.load("t")
     assert caught.value.where["column"] == "a, c"
     assert "columns: {a: text, c: text}" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("word", "values", "wanted"),
-    [
-        ("timestamp", ["2024-01-01 10:00:00.5", None], [datetime(2024, 1, 1, 10, 0, 0, 500_000), None]),
-        ("date", ["2024-02-29"], [date(2024, 2, 29)]),
-        ("decimal(12, 3)", [1, 1.5, "2.125"], [Decimal("1.000"), Decimal("1.500"), Decimal("2.125")]),
-        ("int64", ["007", "8"], [7, 8]),
-        ("float64", [1, 2.5], [1.0, 2.5]),
-        ("binary", ["ä", b"\xff", 5], ["ä".encode(), b"\xff", b"5"]),
-        ("text", [1, 0.1, "x", b"y", None, 1e300], ["1", "0.1", "x", "y", None, "1e+300"]),
-        ("bool", [0, 1], [False, True]),
-        ("json", ['{"a":1}'], ['{"a":1}']),
-    ],
-)
-def test_types_that_are_asked_for(
-    database: Database, word: str, values: list[Any], wanted: list[Any]
-) -> None:
-    database.run("CREATE TABLE t (x)")
-    for value in values:
-        database.run("INSERT INTO t VALUES (?)", value)
-    assert [row["x"] for row in database.load("t", {"columns": {"x": word}}).rows] == wanted
-
-
-@pytest.mark.parametrize(
-    ("word", "value", "says"),
-    [
-        ("timestamp", "yesterday", "'yesterday' is no timestamp"),
-        ("timestamp", 1700000000, "1700000000 is no timestamp"),
-        ("int64", 1.5, r"1\.5 is no int64"),
-        ("decimal(5, 1)", 1.25, "is no decimal"),
-        ("bool", 2, "2 is no bool"),
-        ("int16", 40000, "40000 is no int16"),
-        ("float64", 2**53 + 1, "9007199254740993 is no float64"),
-        ("text", b"\xff", "a blob is no UTF-8 text: ff"),
-    ],
-)
-def test_values_that_do_not_fit_what_is_asked_for(
-    database: Database, word: str, value: Any, says: str
-) -> None:
-    database.run("CREATE TABLE t (x)")
-    database.run("INSERT INTO t VALUES (?)", value)
-    with pytest.raises(DataError, match=says) as caught:
-        database.load("t", {"columns": {"x": word}})
-    assert caught.value.where["column"] == "x"
 
 
 VALUES = st.one_of(

@@ -213,6 +213,8 @@ def _array(columns: RecordColumns, column: pa.Field, name: str) -> pa.Array:
             return convert_texts(columns.numbers(column.name), column.type, where)
         if kinds == {str}:
             return convert_texts(array_of(values, pa.string()), column.type, where)
+        if str in kinds:
+            return _mixed_array(columns, column, name)
         return _native_array(values, kinds, column, where)
     except RecursionError as error:
         raise DataError(
@@ -226,6 +228,16 @@ def _array(columns: RecordColumns, column: pa.Field, name: str) -> pa.Array:
             hint=f"`columns: {{{column.name}: json}}` in asgard.yml carries it as it is written",
             where=where,
         ) from error
+
+
+def _mixed_array(columns: RecordColumns, column: pa.Field, name: str) -> pa.Array:
+    """Texts beside values of JSON's own kinds: each of them as it is in a column of its kind."""
+    sides = (
+        [value if (type(value) is str) is texts else None for value in columns.values(column.name)]
+        for texts in (True, False)
+    )
+    arrays = [_array(RecordColumns([{column.name: value} for value in side]), column, name) for side in sides]
+    return pc.coalesce(*arrays)
 
 
 def _native_array(

@@ -241,7 +241,8 @@ def _cast(texts: pa.Array, type: pa.DataType) -> pa.Array:
 def misfit(value: Any, type: pa.DataType, where: dict[str, str]) -> DataError:
     """The error about a value that a column's type does not carry."""
     column = where.get("column", "")
-    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+    written = str(value) if isinstance(value, Decimal) else repr(value)
+    shown = written if len(written) <= 80 else written[:77] + "..."
     return DataError(
         f"the value {shown} is no {word_of(type)}",
         hint=f"`columns: {{{column}: text}}` in asgard.yml carries the column as it is",
