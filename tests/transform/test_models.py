@@ -184,6 +184,7 @@ def test_lines_stay_where_they_are(lines: list[str], front: bool) -> None:
         ({"dialect": "oracle"}, "duckdb"),
         ({"primary_key": [1]}, "valid string"),
         ({"modus": "merge"}, "Extra inputs"),
+        ({"incremental": True}, "incremental needs mode append or merge"),
     ],
 )
 def test_what_a_model_takes_is_checked(keys: dict[str, Any], message: str) -> None:
@@ -193,7 +194,8 @@ def test_what_a_model_takes_is_checked(keys: dict[str, Any], message: str) -> No
 
 def test_the_schema_for_editors() -> None:
     schema = ModelSpec.model_json_schema()
-    assert set(schema["properties"]) == {"description", "mode", "primary_key", "engine", "dialect"}
+    known = {"description", "mode", "primary_key", "incremental", "engine", "dialect"}
+    assert set(schema["properties"]) == known
     assert schema["properties"]["mode"]["enum"] == ["replace", "append", "merge"]
     assert schema["additionalProperties"] is False
 

@@ -16,10 +16,12 @@ from asgard.core.check import Check
 from asgard.core.errors import ConfigError
 from asgard.core.table import TableName
 from asgard.flow.building import Building, build
+from asgard.flow.decision import Question
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
 from asgard.quality.spec import CheckSpec, checks_of
+from asgard.transform.built import definition_of
 from asgard.transform.models import Model, ModelFile, ModelSpec, load_models
 from asgard.transform.order import select
 
@@ -77,20 +79,36 @@ def building_step(workspace: Workspace, model: Model, *, rebuild: bool = False) 
     """The step that builds a model. The versions it reads are pinned when the step begins."""
 
     def work(setting: Setting) -> Outcome:
-        upstream = {name: workspace.pinned(name) for name in model.upstream}
-        building = Building(
-            sql=model.sql,
-            table=workspace.lake.table(model.name),
-            mode=model.spec.mode,
-            keys=model.spec.primary_key,
-            checks=model.checks,
-            upstream=upstream,
-            fingerprint=model.fingerprint,
-        )
-        return build(building, setting, rebuild=rebuild)
+        return build(_building(workspace, model), setting, rebuild=rebuild)
 
     needs = frozenset(map(str, model.upstream))
     return Step(str(model.name), work, needs, {"mode": str(model.spec.mode)})
+
+
+def question_of(workspace: Workspace, model: Model) -> Question:
+    """What is asked before a model is built, on the newest versions of what it reads.
+
+    Raises:
+        ConfigError: one of those tables does not exist yet.
+    """
+    return _building(workspace, model).question
+
+
+def _building(workspace: Workspace, model: Model) -> Building:
+    upstream = {name: workspace.pinned(name) for name in model.upstream}
+    return Building(
+        sql=model.sql,
+        table=workspace.lake.table(model.name),
+        mode=model.spec.mode,
+        keys=model.spec.primary_key,
+        checks=model.checks,
+        upstream=upstream,
+        fingerprint=model.fingerprint,
+        definition=definition_of(model),
+        tables={name: workspace.lake.table(name) for name in model.upstream},
+        incremental=model.spec.incremental,
+        dialect=model.spec.dialect,
+    )
 
 
 def _read_front(file: ModelFile) -> tuple[ModelSpec, tuple[Check, ...]]:

@@ -25,6 +25,7 @@ COMMANDS = {
     "check": ("asgard.cli.sources:check", "Try the connection of every source."),
     "discover": ("asgard.cli.sources:discover", "List what a source has."),
     "sample": ("asgard.cli.sources:sample", "Show the first rows of a stream, before any load."),
+    "plan": ("asgard.cli.plan:plan", "Show which models a run would build, and why."),
     "run": ("asgard.cli.runs:run", "Load sources and build models."),
     "runs": ("asgard.cli.runs:runs", "List past runs, show one, or its log."),
     "jobs": ("asgard.cli.jobs:jobs", "List jobs; add, show, cancel or rerun one."),
@@ -41,6 +42,7 @@ COMMANDS = {
     "users": ("asgard.cli.users:users", "List users; create, disable one, set its role or password."),
     "tokens": ("asgard.cli.tokens:tokens", "List API tokens; create or revoke one."),
     "audit": ("asgard.cli.audit:audit", "Show who did what; verify that nobody tampered with it."),
+    "doctor": ("asgard.cli.doctor:doctor", "Examine the project, its state, tables and sources."),
     "config": ("asgard.cli.config:config", "Validate the project, explain a value, print the JSON Schema."),
 }
 

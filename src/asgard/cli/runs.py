@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("selectors", nargs=-1)
-@click.option("--full-refresh", is_flag=True, help="Read everything anew and replace the tables.")
+@click.option(
+    "--full-refresh", "--full", is_flag=True, help="Read and build everything anew, and replace the tables."
+)
 @click.option(
     "--follow",
     is_flag=True,

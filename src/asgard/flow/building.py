@@ -1,4 +1,4 @@
-"""One model from the tables it reads into its own: query, stage, audit, publish.
+"""One model from the tables it reads into its own: decide, query, stage, audit, publish.
 
 A model's position is the version of every table it read: a model whose tables and text are unchanged has
 nothing to do, and one that is killed starts again from the same versions (Promise 1).
@@ -6,26 +6,29 @@ nothing to do, and one that is killed starts again from the same versions (Promi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
 from asgard.core.check import Check
 from asgard.core.engine import Engine
-from asgard.core.errors import AsgardError
+from asgard.core.errors import AsgardError, Conflict
 from asgard.core.events import Kind
 from asgard.core.names import RESERVED_PREFIX, lake_names
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest, Mount, Table, TableName
+from asgard.flow.decision import Action, Decision, Question, decide
 from asgard.flow.landing import Standard, land
+from asgard.flow.news import digest
 from asgard.flow.outcome import Outcome, Status
 from asgard.flow.reading import Landing, Tally
 from asgard.flow.setting import Setting
+from asgard.transform.built import STREAM, Built, names_of
 
-STREAM = "model"
+__all__ = ["STREAM", "Building", "build"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Building:
         checks: what the rows must be up to.
         upstream: the tables it reads, pinned: name to (version, mount).
         fingerprint: of the model's text and options: a changed model is built anew.
+        definition, beside: as `Built` keeps them.
+        tables: the tables that it reads, to see what came to them.
+        incremental, dialect: as for `Question`.
     """
 
     sql: str
@@ -47,12 +53,28 @@ class Building:
     checks: tuple[Check, ...]
     upstream: Mapping[TableName, tuple[int, Mount]]
     fingerprint: str
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[TableName, Table] = field(default_factory=dict)
+    incremental: bool | tuple[str, ...] = False
+    dialect: str = "duckdb"
 
     @property
     def token(self) -> str:
         """The position that this building reaches."""
-        versions = {str(name): version for name, (version, _) in sorted(self.upstream.items())}
-        return json.dumps({"format": 1, "model": self.fingerprint, "upstream": versions}, sort_keys=True)
+        return self.question.model.token
+
+    @property
+    def question(self) -> Question:
+        """What is asked before it is built."""
+        versions = {name: version for name, (version, _) in self.upstream.items()}
+        seen = {name: digest(mount) for name, (_, mount) in self.upstream.items()}
+        model = Built(
+            self.fingerprint, names_of(versions), names_of(seen), dict(self.definition), dict(self.beside)
+        )
+        return Question(
+            model, self.sql, self.mode, self.upstream, self.tables, self.incremental, self.dialect
+        )
 
     def attach(self, engine: Engine) -> None:
         """Makes readable what it reads."""
@@ -73,13 +95,21 @@ def build(building: Building, setting: Setting, *, rebuild: bool = False) -> Out
     started = setting.clock.monotonic()
     try:
         position = building.table.position(STREAM) or Position()
-        if position.token == building.token and not rebuild:
+        decision = decide(building.question, Built.of(position), rebuild=rebuild)
+        outcome.about = {
+            "action": str(decision.action),
+            "reasons": [one.as_dict() for one in decision.reasons],
+        }
+        if decision.action is Action.NOTHING:
             outcome.status = Status.UNCHANGED
             return outcome
+        if decision.whole_because:
+            outcome.warnings.append(f"built whole: {decision.whole_because}")
         with setting.open_engine(setting.budget.engine_bytes) as engine:
             forget = setting.cancel.on_cancel(engine.interrupt)
             try:
-                _build(building, position, engine, setting, outcome)
+                building.attach(engine)
+                _build(building, decision, position, engine, setting, outcome)
             finally:
                 forget()
     except AsgardError as error:
@@ -90,17 +120,24 @@ def build(building: Building, setting: Setting, *, rebuild: bool = False) -> Out
 
 
 def _build(
-    building: Building, position: Position, engine: Engine, setting: Setting, outcome: Outcome
+    building: Building,
+    decision: Decision,
+    position: Position,
+    engine: Engine,
+    setting: Setting,
+    outcome: Outcome,
 ) -> None:
-    building.attach(engine)
+    if decision.action is Action.INCREMENT:
+        for name, mount in decision.rows.items():
+            engine.attach(name, mount)
     setting.tell(Kind.STEP_PHASE, {"phase": "query"})
-    rows = engine.query(building.sql)
+    rows = engine.query(decision.sql)
     own = [name for name in rows.schema.names if not name.startswith(RESERVED_PREFIX)]
     names = lake_names(own, reserved=())
     landing = Landing.of(rows.schema, names, setting.run, setting.clock.now(), with_extracted_at=False)
     request = LoadRequest(
         stream=STREAM,
-        mode=building.mode,
+        mode=decision.mode,
         schema=landing.schema,
         keys=building.keys,
         run=setting.run,
@@ -108,11 +145,14 @@ def _build(
     )
     tally = Tally(splits=1)
     with building.table.load(request) as load:
+        if (load.position or Position()) != position:
+            # What is read was worked out from the position (Promise 1): another build was faster.
+            raise Conflict("somebody else has built the table meanwhile", hint="it is decided anew")
         outcome.evolution = load.evolution
         staged = load.stage(_batches(rows, landing, tally, setting))
         tally.split_done(setting)
         previous = building.table.mount().rows if building.table.exists() else None
-        standard = Standard(building.checks, building.mode, previous, building.table.name)
+        standard = Standard(building.checks, decision.mode, previous, building.table.name)
         commit, verdict = land(load, [staged], position.finished(building.token), standard, setting)
     outcome.commits.append(commit)
     outcome.checks = list(verdict.results)

@@ -29,6 +29,7 @@ class Outcome:
         step: `bronze.shop.orders`, `gold.revenue`, ...
         commits: in their order; a resumable first load has many.
         rows_read, bytes_read: what came from the source; bytes in Arrow's memory form.
+        about: what else is known, as JSON: for a model `action` and `reasons`.
     """
 
     step: str
@@ -41,6 +42,7 @@ class Outcome:
     bytes_read: int = 0
     seconds: float = 0.0
     error: AsgardError | None = None
+    about: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON; what is not known is absent (Promise 8)."""
@@ -55,6 +57,7 @@ class Outcome:
             "warnings": self.warnings,
             "checks": [result.as_dict() for result in self.checks],
         }
+        known |= self.about
         if self.commits and all(commit.rows_added is not None for commit in self.commits):
             known["rows_added"] = sum(commit.rows_added or 0 for commit in self.commits)
         if last is not None:

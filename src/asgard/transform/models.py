@@ -39,7 +39,8 @@ class ModelSpec(Config):
     """What a model's front comment takes, apart from its checks.
 
     A model runs its whole SELECT whenever a table that it reads has changed. `replace` puts the rows in the
-    place of those that are there, `append` adds them, `merge` changes and adds rows by the key.
+    place of those that are there, `append` adds them, `merge` changes and adds rows by the key. With
+    `incremental`, append and merge read only what came since the last build.
     """
 
     description: str = Field(default="", description="what the table is, for people")
@@ -47,6 +48,11 @@ class ModelSpec(Config):
         default=Mode.REPLACE, description="what happens to the rows that are there already"
     )
     primary_key: Columns = Field(default=(), description="columns that tell rows apart; needed for merge")
+    incremental: bool | Columns = Field(
+        default=False,
+        description="append and merge read only what came since the last build: true for whatever may be "
+        "read so, or the tables that are, the others being looked up as they are then",
+    )
     engine: Literal["duckdb"] = Field(default="duckdb", description="what runs the SELECT")
     dialect: Literal["duckdb"] = Field(default="duckdb", description="whose SQL it is")
 
@@ -54,6 +60,10 @@ class ModelSpec(Config):
     def _has_its_key(self) -> Self:
         if self.mode is Mode.MERGE and not self.primary_key:
             raise PydanticCustomError("model", "merge needs a primary_key: the columns that tell rows apart")
+        if self.incremental and self.mode is Mode.REPLACE:
+            raise PydanticCustomError(
+                "model", "incremental needs mode append or merge: replace reads everything"
+            )
         return self
 
 
@@ -137,6 +147,10 @@ class Model:
         try:
             refuse_all_but_a_select(parsed(file.front.sql, spec.dialect), file.front.sql)
             upstream = tables_of(file.front.sql, known, spec.dialect)
+            if spec.incremental:
+                from asgard.transform.increments import check_incremental
+
+                check_incremental(file.front.sql, spec.incremental, upstream, spec.dialect)
         except ConfigError as error:
             line, column = error.where.get("line", ""), error.where.get("column", "")
             place = f"{file.file}:{line}:{column}" if line else file.file
@@ -150,9 +164,14 @@ class Model:
         Made from the text and not from its syntax tree, and from what a check asks and not from its object: a
         newer parser, or a newer Asgard, must not build every model anew (Promise 10).
         """
+        parts = {"mode", "primary_key", "engine", "dialect"}
+        if self.spec.incremental:
+            parts.add(
+                "incremental"
+            )  # what is left out changes nothing that was built before there was the word
         said: dict[str, Any] = {
             "sql": _tokens(self.sql),
-            "spec": self.spec.model_dump(mode="json", include={"mode", "primary_key", "engine", "dialect"}),
+            "spec": self.spec.model_dump(mode="json", include=parts),
             "checks": [
                 [check.kind, check.columns, check.options, check.mostly, str(check.on_fail)]
                 for check in self.checks

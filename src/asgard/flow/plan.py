@@ -1,0 +1,257 @@
+"""What a run would build, from what and why, without building: the decisions of models in their order, and
+what would become of their columns.
+
+A model behind one that will be built is built too; what that one's rows will be is not known before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from asgard.core.engine import Engine
+from asgard.core.errors import AsgardError
+from asgard.core.names import RESERVED_PREFIX, lake_names
+from asgard.core.stream import Mode
+from asgard.core.table import Mount, Table, TableName
+from asgard.core.types import canonical_schema
+from asgard.flow.decision import Action, Decision, Question, Reason, Why, decide
+from asgard.transform.built import STREAM, Built
+from asgard.transform.models import Model
+
+SizeOf = Callable[[Mount], int | None]
+"""Bytes of a table's files; None where they are not known."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What would become of a table's columns.
+
+    Attributes:
+        added: column to its type.
+        removed: names.
+        changed: column to the types before and after.
+    """
+
+    added: Mapping[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    changed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        changed = {name: list(types) for name, types in self.changed.items()}
+        return {"added": dict(self.added), "removed": list(self.removed), "changed": changed}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would be done with one model.
+
+    Attributes:
+        blocked: why it cannot be built now; empty when it can.
+        breaking: whether who reads the table may be hurt: True, False, or None where that is not known.
+        because: what is breaking, or why it is not known; empty otherwise.
+        rows, size_bytes: what would be read, as far as it is there already; None when not known.
+        reads: table to the version that would be read.
+    """
+
+    name: TableName
+    action: Action
+    mode: Mode
+    reasons: tuple[Reason, ...] = ()
+    blocked: str = ""
+    whole_because: str = ""
+    columns: Columns = field(default_factory=Columns)
+    breaking: bool | None = False
+    because: str = ""
+    rows: int | None = None
+    size_bytes: int | None = None
+    reads: Mapping[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON; a figure that is not known is absent (Promise 8)."""
+        said: dict[str, Any] = {
+            "model": str(self.name),
+            "action": "blocked" if self.blocked else str(self.action),
+            "mode": str(self.mode),
+            "reasons": [reason.as_dict() for reason in self.reasons],
+            "reads": dict(self.reads),
+        }
+        known = {
+            "blocked": self.blocked or None,
+            "whole_because": self.whole_because or None,
+            "columns": self.columns.as_dict() if self.columns else None,
+            "breaking": self.breaking if self.reasons else None,
+            "because": self.because or None,
+            "rows": self.rows,
+            "bytes": self.size_bytes,
+        }
+        return said | {key: value for key, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that may be built.
+
+    Attributes:
+        table: its own.
+        question: None where a table that it reads is not there yet.
+        missing: those tables.
+    """
+
+    model: Model
+    table: Table
+    question: Question | None
+    missing: tuple[TableName, ...] = ()
+
+
+class Planner:
+    """Decides about models in their order, each knowing what was decided about those before it.
+
+    Args:
+        engine: tells what columns a SELECT makes; nothing is read with it.
+        size_of: bytes of a table's files.
+        rebuild: everything is built whole.
+    """
+
+    def __init__(self, engine: Engine, size_of: SizeOf, *, rebuild: bool = False) -> None:
+        self._engine = engine
+        self._size_of = size_of
+        self._rebuild = rebuild
+        self._before: dict[TableName, Planned] = {}
+        self._schemas: dict[TableName, pa.Schema] = {}
+
+    def plan(self, candidate: Candidate) -> Planned:
+        """What would be done with the next model."""
+        planned = self._planned(candidate)
+        self._before[candidate.model.name] = planned
+        return planned
+
+    def _planned(self, candidate: Candidate) -> Planned:
+        model = candidate.model
+        coming = [self._before[up] for up in model.upstream if self._is_coming(up)]
+        absent = [name for name in candidate.missing if not self._is_coming(name)]
+        if absent:
+            told = ", ".join(map(str, absent))
+            return Planned(
+                model.name, Action.NOTHING, model.spec.mode, blocked=f"{told} is not there yet: asgard run"
+            )
+        built = Built.of(candidate.table.position(STREAM)) if candidate.table.exists() else None
+        decision = self._decision(candidate, built, coming)
+        if decision.action is Action.NOTHING:
+            return Planned(model.name, decision.action, decision.mode)
+        columns, unknown = self._columns(candidate)
+        breaking, because = _breaking(model, built, columns, decision.reasons)
+        rows, size_bytes = self._figures(decision)
+        pinned = candidate.question.upstream if candidate.question else {}
+        return Planned(
+            model.name,
+            decision.action,
+            decision.mode,
+            decision.reasons,
+            blocked=unknown,
+            whole_because=decision.whole_because,
+            columns=columns,
+            breaking=breaking,
+            because=because,
+            rows=None if coming else rows,
+            size_bytes=None if coming else size_bytes,
+            reads={str(name): version for name, (version, _) in pinned.items()},
+        )
+
+    def _is_coming(self, name: TableName) -> bool:
+        before = self._before.get(name)
+        return before is not None and before.action is not Action.NOTHING and not before.blocked
+
+    def _decision(self, candidate: Candidate, built: Built | None, coming: list[Planned]) -> Decision:
+        model = candidate.model
+        if candidate.question is None:
+            first = Reason(Why.FIRST, "it was not built before")
+            decision = Decision(Action.WHOLE, (first,) if built is None else (), model.sql, model.spec.mode)
+        else:
+            decision = decide(candidate.question, built, rebuild=self._rebuild)
+        if not coming:
+            return decision
+        told = tuple(Reason(Why.UPSTREAM, f"{up.name} will be built", str(up.name)) for up in coming)
+        kept = tuple(r for r in decision.reasons if r.table not in {str(up.name) for up in coming})
+        action = decision.action
+        if action is Action.NOTHING:
+            adds = all(up.action is Action.INCREMENT and up.mode is Mode.APPEND for up in coming)
+            action = Action.INCREMENT if model.spec.incremental and adds else Action.WHOLE
+        mode = model.spec.mode if decision.action is Action.NOTHING else decision.mode
+        return Decision(action, (*kept, *told), model.sql, mode, decision.rows, decision.whole_because)
+
+    def _columns(self, candidate: Candidate) -> tuple[Columns, str]:
+        """What becomes of the columns, and why the SELECT cannot run where it cannot."""
+        model = candidate.model
+        pinned = candidate.question.upstream if candidate.question else {}
+        for name in model.upstream:
+            schema = self._schemas.get(name) or (pinned[name][1].schema if name in pinned else None)
+            if schema is None:
+                return Columns(), ""
+            self._engine.attach(name, Mount(schema))
+        sql = model.sql.strip().removesuffix(";")
+        try:
+            with self._engine.query(f"SELECT * FROM (\n{sql}\n) AS made LIMIT 0") as reader:
+                made = reader.schema
+        except AsgardError as error:
+            return Columns(), error.what
+        names = lake_names([name for name in made.names if not name.startswith(RESERVED_PREFIX)], reserved=())
+        own = [field.with_name(names[field.name]) for field in made if field.name in names]
+        schema = canonical_schema(pa.schema(own))
+        self._schemas[model.name] = schema
+        if not candidate.table.exists():
+            return Columns(), ""
+        return compared(candidate.table.schema(), schema), ""
+
+    def _figures(self, decision: Decision) -> tuple[int | None, int | None]:
+        mounts = list(decision.rows.values())
+        rows = [mount.rows for mount in mounts]
+        sizes = [self._size_of(mount) for mount in mounts]
+        return (
+            None if None in rows else sum(count or 0 for count in rows),
+            None if None in sizes else sum(size or 0 for size in sizes),
+        )
+
+
+def compared(before: pa.Schema, after: pa.Schema) -> Columns:
+    """How the columns differ, those of Asgard's own left out."""
+    was = {f.name: f.type for f in before if not f.name.startswith(RESERVED_PREFIX)}
+    now = {f.name: f.type for f in after if not f.name.startswith(RESERVED_PREFIX)}
+    return Columns(
+        added={name: str(kind) for name, kind in now.items() if name not in was},
+        removed=tuple(name for name in was if name not in now),
+        changed={
+            name: (str(was[name]), str(kind))
+            for name, kind in now.items()
+            if name in was and was[name] != kind
+        },
+    )
+
+
+def _breaking(
+    model: Model, built: Built | None, columns: Columns, reasons: Sequence[Reason]
+) -> tuple[bool | None, str]:
+    """Whether readers of the table may be hurt: columns went or have another type, other rows or values."""
+    if built is None:
+        return False, ""
+    hurt = [f"column {name} goes" for name in columns.removed]
+    hurt += [f"column {name} is {types[1]} instead of {types[0]}" for name, types in columns.changed.items()]
+    kinds = {reason.why for reason in reasons}
+    hurt += [reason.text for reason in reasons if reason.why is Why.OPTIONS]
+    if Why.SQL in kinds and not built.definition:
+        return (True, "; ".join(hurt)) if hurt else (None, "what its SQL was is not known")
+    if Why.SQL in kinds:
+        from asgard.transform.differences import sql_change
+
+        change = sql_change(str(built.definition["sql"]), model.sql, model.spec.dialect)
+        if change.rows:
+            hurt.append(f"rows may be others: {change.rows}")
+        hurt += [f"values of {name} may be others" for name in change.values if name not in columns.changed]
+    return bool(hurt), "; ".join(hurt)
