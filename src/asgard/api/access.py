@@ -8,16 +8,27 @@ page of somebody else asks; from everywhere else one is, whatever address the se
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from asgard.api.problems import Problem
 from asgard.api.served import Platform
-from asgard.app.access import ACTIONS, Denied, authenticate, insist, is_local_page, needs_token, record
-from asgard.core.errors import Bug, Refused
+from asgard.app.access import (
+    ACTIONS,
+    Denied,
+    Principal,
+    allowed_somewhere,
+    authenticate,
+    insist,
+    is_local_page,
+    needs_token,
+    reaches,
+    record,
+)
+from asgard.core.errors import Bug, ConfigError, Refused
 
 ACTION = "x-asgard-action"
 OPEN = "open"
@@ -26,9 +37,46 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 LOOKING = ("GET", "HEAD")
 
 
-def needs(action: str) -> dict[str, Any]:
-    """`openapi_extra` of a route."""
-    return {ACTION: action}
+CONFINED = "x-asgard-confined"
+
+
+def needs(action: str, *, confined: bool = False) -> dict[str, Any]:
+    """`openapi_extra` of a route.
+
+    Args:
+        confined: the route itself keeps those whose rights end at some sources to these, by `Reach`. Other
+            routes are closed to them, unless their path names the source or the pipeline.
+    """
+    return {ACTION: action, **({CONFINED: True} if confined else {})}
+
+
+class Reached:
+    """How far the rights of whoever asks go: nothing beyond that is listed, shown or changed for them."""
+
+    def __init__(self, request: Request) -> None:
+        self._principal: Principal = request.state.principal
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether they end nowhere."""
+        return not self._principal.is_scoped
+
+    def has(self, source: str | None, pipeline: str | None = None) -> bool:
+        """Whether they reach this source, or this pipeline."""
+        return reaches(self._principal, source=source, pipeline=pipeline)
+
+    def insist(self, source: str | None, pipeline: str | None = None, *, what: str) -> None:
+        """Goes on only if they do.
+
+        Raises:
+            ConfigError: they do not: what is beyond them is not there for them.
+        """
+        if not self.has(source, pipeline):
+            raise ConfigError(f"there is no {what}", hint="or it is beyond what this token is for")
+
+
+Reach = Annotated[Reached, Depends(Reached)]
+"""The parameter by which a route asks for it."""
 
 
 def insist_on_actions(routes: Iterable[BaseRoute]) -> None:
@@ -62,7 +110,10 @@ def guard(request: Request, platform: Platform) -> Iterator[None]:
         raise denied(by)
     names = request.path_params
     target = f"{request.method} {request.url.path}"
-    insist(access, by, action, target, source=names.get("source"), pipeline=names.get("pipeline"))
+    confined = CONFINED in (route.openapi_extra or {})
+    source, pipeline = names.get("source"), names.get("pipeline")
+    if not (confined and allowed_somewhere(by, action)):
+        insist(access, by, action, target, source=source, pipeline=pipeline)
     request.state.principal = by
     if request.method in LOOKING:
         yield

@@ -20,6 +20,7 @@ from asgard.api import (
     ingestions,
     jobs,
     models,
+    pipelines,
     runs,
     schedules,
     secrets,
@@ -35,8 +36,8 @@ from asgard.api.problems import ANSWERS, handle_problems
 from asgard.api.served import Served
 
 NOUNS = (
-    health, datasources, sinks, ingestions, transforms, sources, tables, models, checks, runs, jobs,
-    schedules, secrets, sessions,
+    health, datasources, sinks, ingestions, transforms, sources, pipelines, tables, models, checks, runs,
+    jobs, schedules, secrets, sessions,
 )  # fmt: skip
 BEARER = HTTPBearer(auto_error=False, description="What asgard tokens create prints; none from loopback.")
 """For the document, and for who tries the API in /docs; `guard` is who asks."""

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from asgard.api.access import needs
+from asgard.api.access import Reach, Reached, needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
-from asgard.api.served import Platform
+from asgard.api.served import Platform, Served
 from asgard.app import datasources
 
 router = APIRouter(prefix="/datasource", tags=["datasource"])
@@ -40,11 +40,12 @@ class SourceRequest(BaseModel):
     name: str = Field(min_length=1, max_length=200)
 
 
-@router.get("", openapi_extra=needs("sources.read"))
-def list_datasources(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+@router.get("", openapi_extra=needs("sources.read", confined=True))
+def list_datasources(platform: Platform, reach: Reach, limit: Limit = 50, cursor: Cursor = None) -> Listed:
     """The sources, the oldest first."""
     page = datasources.datasources(platform.project(), cursor, limit)
-    return Listed(items=page.items, next=page.next)
+    items = [item for item in page.items if reach.has(item["tables"].removeprefix("bronze."))]
+    return Listed(items=items, next=page.next)
 
 
 @router.post("", status_code=201, openapi_extra=needs("sources.write"))
@@ -54,15 +55,22 @@ def create_datasource(platform: Platform, posted: SourceRequest) -> dict[str, An
     return datasources.add_datasource(platform.project(), new)
 
 
-@router.get("/{id}", openapi_extra=needs("sources.read"))
-def show_datasource(platform: Platform, id: str) -> dict[str, Any]:
+@router.get("/{id}", openapi_extra=needs("sources.read", confined=True))
+def show_datasource(platform: Platform, reach: Reach, id: str) -> dict[str, Any]:
     """One source."""
     with looked_up():
+        _insist(platform, reach, id)
         return datasources.datasource(platform.project(), id)
 
 
-@router.delete("/{id}", openapi_extra=needs("sources.write"))
-def delete_datasource(platform: Platform, id: str) -> dict[str, Any]:
+@router.delete("/{id}", openapi_extra=needs("sources.write", confined=True))
+def delete_datasource(platform: Platform, reach: Reach, id: str) -> dict[str, Any]:
     """Takes a source and its secrets away; its tables stay."""
     with looked_up():
+        _insist(platform, reach, id)
         return datasources.delete_datasource(platform.project(), id)
+
+
+def _insist(platform: Served, reach: Reached, id: str) -> None:
+    if not reach.is_everything:
+        reach.insist(datasources.lake_name_of(platform.project(), id), what=f"datasource {id!r}")

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from asgard.api.access import needs
+from asgard.api.access import Reach, Reached, needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
-from asgard.api.served import Platform
-from asgard.app import ingestions
+from asgard.api.served import Platform, Served
+from asgard.app import datasources, ingestions
 
 router = APIRouter(prefix="/ingestion", tags=["ingestion"])
 
@@ -31,16 +31,21 @@ class IngestionRequest(BaseModel):
     )
 
 
-@router.get("", openapi_extra=needs("pipelines.read"))
-def list_ingestions(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+@router.get("", openapi_extra=needs("pipelines.read", confined=True))
+def list_ingestions(platform: Platform, reach: Reach, limit: Limit = 50, cursor: Cursor = None) -> Listed:
     """The ingestions, the oldest first."""
     page = ingestions.ingestions(platform.project(), cursor, limit)
-    return Listed(items=page.items, next=page.next)
+    items = [item for item in page.items if reach.has(item["source"], item["connection_name"])]
+    return Listed(items=items, next=page.next)
 
 
-@router.post("", status_code=202, openapi_extra=needs("pipelines.run"))
-def start_ingestion(platform: Platform, posted: IngestionRequest) -> dict[str, Any]:
-    """Puts an ingestion into the queue."""
+@router.post("", status_code=202, openapi_extra=needs("pipelines.run", confined=True))
+def start_ingestion(platform: Platform, reach: Reach, posted: IngestionRequest) -> dict[str, Any]:
+    """Puts an ingestion into the queue. Source and sink are of the same workspace."""
+    if not reach.is_everything:
+        name = datasources.lake_name_of(platform.project(), posted.source_id)
+        # Not by the name of the pipeline: whoever posts one calls it what they like.
+        reach.insist(name, what=f"datasource {posted.source_id!r}")
     tables = tuple({"name": one} if isinstance(one, str) else one for one in posted.tables)
     new = ingestions.NewIngestion(
         posted.source_id, posted.destination_id, posted.workspace_name, posted.connection_name, tables
@@ -48,15 +53,23 @@ def start_ingestion(platform: Platform, posted: IngestionRequest) -> dict[str, A
     return ingestions.add_ingestion(platform.project(), new)
 
 
-@router.get("/{id}", openapi_extra=needs("pipelines.read"))
-def show_ingestion(platform: Platform, id: str) -> dict[str, Any]:
+@router.get("/{id}", openapi_extra=needs("pipelines.read", confined=True))
+def show_ingestion(platform: Platform, reach: Reach, id: str) -> dict[str, Any]:
     """How one is going, table by table."""
     with looked_up():
+        _insist(platform, reach, id)
         return ingestions.ingestion(platform.project(), id)
 
 
-@router.delete("/{id}", openapi_extra=needs("pipelines.run"))
-def delete_ingestion(platform: Platform, id: str) -> dict[str, Any]:
+@router.delete("/{id}", openapi_extra=needs("pipelines.run", confined=True))
+def delete_ingestion(platform: Platform, reach: Reach, id: str) -> dict[str, Any]:
     """Ends one if it runs, and takes it away; what it has committed stays."""
     with looked_up():
+        _insist(platform, reach, id)
         return ingestions.delete_ingestion(platform.project(), id)
+
+
+def _insist(platform: Served, reach: Reached, id: str) -> None:
+    if not reach.is_everything:
+        known = ingestions.ingestion(platform.project(), id)
+        reach.insist(known["source"], known["connection_name"], what=f"ingestion {id!r}")

@@ -13,13 +13,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from asgard.api.access import needs
+from asgard.api.access import Reach, needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import Problem
 from asgard.api.served import Platform, Served
 from asgard.app.history import log_file
 from asgard.app.jobs import JobWish, add_job
-from asgard.core.errors import ConfigError
+from asgard.core.errors import ConfigError, Refused
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 LOOK_SECONDS = 0.25
@@ -51,9 +51,15 @@ def list_runs(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> L
     return Listed(items=items, next=found[limit - 1]["run"] if len(found) > limit else None)
 
 
-@router.post("", status_code=202, openapi_extra=needs("runs.start"))
-def start_run(platform: Platform, posted: RunRequest) -> dict[str, Any]:
+@router.post("", status_code=202, openapi_extra=needs("runs.start", confined=True))
+def start_run(platform: Platform, reach: Reach, posted: RunRequest) -> dict[str, Any]:
     """Puts a run into the queue; the answer is its job."""
+    if not reach.is_everything:
+        heads = [selector.removeprefix("bronze.").partition(".")[0] for selector in posted.selectors]
+        if not heads or not all(map(reach.has, heads)):
+            raise Refused(
+                "runs.start goes beyond what this token is for", hint="name sources of its, or their tables"
+            )
     wish = JobWish(tuple(posted.selectors), posted.full_refresh, priority=posted.priority)
     return add_job(platform.project(with_sources=True), wish)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from asgard.api.access import needs
+from asgard.api.access import Reach, needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
@@ -16,11 +16,11 @@ from asgard.app.workspace import Workspace
 router = APIRouter(prefix="/sources", tags=["sources"])
 
 
-@router.get("", openapi_extra=needs("sources.read"))
-def list_sources(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+@router.get("", openapi_extra=needs("sources.read", confined=True))
+def list_sources(platform: Platform, reach: Reach, limit: Limit = 50, cursor: Cursor = None) -> Listed:
     """The sources of the project file, by name; posted ones are at `/datasource`."""
     project = platform.project(with_sources=True)
-    names, behind = page_after(sorted(project.sources), cursor, limit)
+    names, behind = page_after(sorted(filter(reach.has, project.sources)), cursor, limit)
     items = [
         {
             "source": name,

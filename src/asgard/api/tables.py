@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from asgard.api.access import needs
+from asgard.api.access import Reach, needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
@@ -21,21 +21,25 @@ Sink = Annotated[
 ]
 
 
-@router.get("", openapi_extra=needs("tables.read"))
-def list_tables(platform: Platform, sink: Sink = None, limit: Limit = 50, cursor: Cursor = None) -> Listed:
+@router.get("", openapi_extra=needs("tables.read", confined=True))
+def list_tables(
+    platform: Platform, reach: Reach, sink: Sink = None, limit: Limit = 50, cursor: Cursor = None
+) -> Listed:
     """The tables, by name."""
-    names = sorted(str(name) for name in _workspace(platform, sink).lake.tables())
+    found = _workspace(platform, sink).lake.tables()
+    names = sorted(str(name) for name in found if reach.has(name.source))
     chosen, behind = page_after(names, cursor, limit)
     items = [{"table": name, "layer": name.partition(".")[0]} for name in chosen]
     return Listed(items=items, next=behind)
 
 
-@router.get("/{table}", openapi_extra=needs("tables.read"))
-def show_table(platform: Platform, table: str, sink: Sink = None) -> dict[str, Any]:
+@router.get("/{table}", openapi_extra=needs("tables.read", confined=True))
+def show_table(platform: Platform, reach: Reach, table: str, sink: Sink = None) -> dict[str, Any]:
     """Columns, rows and versions of a table; its name may be the end of the whole one if that is clear."""
     workspace = _workspace(platform, sink)
     with looked_up():
         found = workspace.table(table)
+        reach.insist(found.name.source, what=f"table {table!r}")
     mount = found.mount()
     versions = [
         {"version": one.version, "at": one.at.isoformat(), "operation": one.operation, "run": one.run or None,
@@ -46,14 +50,20 @@ def show_table(platform: Platform, table: str, sink: Sink = None) -> dict[str, A
     return {"table": str(found.name), "rows": mount.rows, "columns": columns, "versions": versions}
 
 
-@router.get("/{table}/preview", openapi_extra=needs("tables.read"))
+@router.get("/{table}/preview", openapi_extra=needs("tables.read", confined=True))
 def preview_table(
-    platform: Platform, table: str, sink: Sink = None, limit: Annotated[int, Query(ge=1, le=1000)] = 20
+    platform: Platform,
+    reach: Reach,
+    table: str,
+    sink: Sink = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> dict[str, Any]:
     """Some rows of a table, as JSON values."""
     workspace = _workspace(platform, sink)
     with looked_up():
-        name = str(workspace.table(table).name)
+        found = workspace.table(table).name
+        reach.insist(found.source, what=f"table {table!r}")
+    name = str(found)
     with tables.preview(workspace, name, limit) as rows:
         columns = [{"name": column.name, "type": str(column.type)} for column in rows.schema]
         return {"table": name, "columns": columns, "rows": json_rows(rows)}

@@ -17,7 +17,7 @@ from typing import Any
 from asgard.app.addresses import is_local_page, needs_token, network_of
 from asgard.app.credentials import Credential, bearer, new_credential, without_credentials
 from asgard.app.project import Project
-from asgard.app.roles import ACTIONS, ROLES, Principal, allowed, allowed_somewhere, rank
+from asgard.app.roles import ACTIONS, ROLES, Principal, allowed, allowed_somewhere, rank, reaches
 from asgard.app.shared_database import Tables, open_database
 from asgard.core.errors import Refused, Unreachable
 from asgard.core.secret import STARS, Secret
@@ -33,7 +33,7 @@ from asgard.transport.http_rules import SECRET_NAME
 __all__ = [
     "ACTIONS", "ROLES", "Access", "Denied", "Principal", "SignedIn", "allowed", "allowed_somewhere",
     "authenticate", "insist", "insist_on_credentials", "is_local_page", "local_principal", "needs_token",
-    "open_access", "record", "sign_in", "sign_out",
+    "open_access", "reaches", "record", "sign_in", "sign_out",
 ]  # fmt: skip
 
 SESSION_SECONDS = 12 * 3600

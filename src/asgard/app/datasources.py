@@ -93,6 +93,13 @@ def datasources(project: Project, after: str | None, limit: int) -> Page:
     return Page([described(document) for document in listed], behind)
 
 
+def lake_name_of(project: Project, id: str) -> str:
+    """What the tables of a posted source stand under; empty where there is no such source."""
+    with open_documents(project) as store:
+        document = store.get(KIND, id)
+    return document.name if document else ""
+
+
 def datasource(project: Project, id: str) -> dict[str, Any]:
     """One by its id.
 

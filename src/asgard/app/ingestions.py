@@ -53,6 +53,13 @@ def add_ingestion(project: Project, new: NewIngestion) -> dict[str, Any]:
         for text in _texts(entry):
             refuse_references(text, f"tables[{number}]", mistakes)
     mistakes.raise_if_any()
+    for kind, posted_id in (("datasource", new.source_id), ("sink", new.destination_id)):
+        within = found(project, kind, posted_id).body["workspace_name"]
+        if within != new.workspace_name:
+            raise ConfigError(
+                f"there is no {kind} {posted_id!r} in the workspace {new.workspace_name!r}",
+                hint="workspace_name is that of the source and of the sink",
+            )
     lake_of(project, new.destination_id)
     source = source_of(project, new.source_id, new.tables)
     id = str(uuid.uuid4())
@@ -62,6 +69,7 @@ def add_ingestion(project: Project, new: NewIngestion) -> dict[str, Any]:
         (job,) = store.queue.add([NewJob(task, sources=(source.name,), alone=f"{KIND} into {asked}")])
     body = {
         **asked,
+        "source": source.name,
         "workspace_name": new.workspace_name,
         "connection_name": new.connection_name,
         "job": job,
@@ -141,6 +149,7 @@ def _described(project: Project, document: Document) -> dict[str, Any]:
         "id": document.id,
         "connection_id": document.id,
         "source_id": body["source_id"],
+        "source": body.get("source"),
         "destination_id": body["destination_id"],
         "workspace_name": body["workspace_name"],
         "connection_name": body["connection_name"],

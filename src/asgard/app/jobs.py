@@ -230,6 +230,7 @@ def as_dict(job: Job) -> dict[str, Any]:
         "run": run_of(job) if job.attempt else None,
         "kind": job.task["kind"] if job.task["kind"] != RUN else None,
         "selectors": job.task["selectors"],
+        "sources": list(job.sources),
         "full_refresh": job.task["full_refresh"] or None,
         "follow": job.task["follow"] or None,
         "between": job.task["between"],

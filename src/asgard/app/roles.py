@@ -96,7 +96,15 @@ def allowed(
     """
     if not allowed_somewhere(principal, action):
         return False
-    return not principal.is_scoped or source in principal.sources or pipeline in principal.pipelines
+    return reaches(principal, source=source, pipeline=pipeline)
+
+
+def reaches(principal: Principal, *, source: str | None = None, pipeline: str | None = None) -> bool:
+    """Whether somebody's rights reach a source or a pipeline, whatever they are."""
+    if not principal.is_scoped:
+        return True
+    sources, pipelines = map(str.casefold, principal.sources), map(str.casefold, principal.pipelines)
+    return (source or "").casefold() in sources or (pipeline or "").casefold() in pipelines
 
 
 def allowed_somewhere(principal: Principal, action: str) -> bool:
