@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,20 @@ KEY = "gAZ2mKX0v9oTzqU4yqXb8i0kq2pQ5uJXg2mC3n7o1aA="
 """Of the store of secrets: a project that is published has nothing to hide."""
 STORED = ("shop/path", "shop.db")
 
-FIRST_DAY = {
+Day = Mapping[str, list[tuple[Any, ...]]]
+"""What comes on one day, by table."""
+
+FIRST_DAY: Day = {
     "orders": [(1, "2026-01-01 08:00:00", "10.50", "ann"), (2, "2026-01-01 09:00:00", "-1.00", "ben")],
     "visits": [(1, "2026-01-01 08:00:00"), (2, "2026-01-01 08:00:00")],
     "products": [("Ärmel", 3), ("Boot", None)],
 }
-SECOND_DAY = {
+SECOND_DAY: Day = {
     "orders": [(1, "2026-01-02 08:00:00", "12.25", "ann"), (3, "2026-01-02 09:00:00", "7.00", None)],
     "visits": [(3, "2026-01-02 10:00:00")],
     "products": [("Boot", 5), ("Cap", 1)],
 }
-THIRD_DAY = {
+THIRD_DAY: Day = {
     "orders": [(3, "2026-01-03 08:00:00", "8.00", "cid"), (4, "2026-01-03 09:00:00", "1.00", "dan")],
     "visits": [(4, "2026-01-03 11:00:00")],
     "products": [("Cap", 2)],
@@ -33,7 +37,7 @@ THIRD_DAY = {
 """Orders that come again change their row; products are all there are."""
 
 
-def live_a_day(folder: Path, day: dict[str, list[tuple[Any, ...]]]) -> None:
+def live_a_day(folder: Path, day: Day) -> None:
     """Writes a day's rows into the shop's database."""
     with closing(sqlite3.connect(folder / "shop.db")) as shop, shop:
         shop.execute(
@@ -48,7 +52,7 @@ def live_a_day(folder: Path, day: dict[str, list[tuple[Any, ...]]]) -> None:
         shop.executemany("INSERT INTO products VALUES (?, ?)", day["products"])
 
 
-def rows_after(*days: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+def rows_after(*days: Day) -> dict[str, list[tuple[Any, ...]]]:
     """What the tables of the lake have to hold after some days, sorted; the order of -1.00 is set aside."""
     orders = {row[0]: row for day in days for row in day["orders"] if not row[2].startswith("-")}
     visits = [row for day in days for row in day["visits"]]

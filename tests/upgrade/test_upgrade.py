@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.console import Console
 from tests.upgrade.make_golden import GOLDEN
-from tests.upgrade.shop import FIRST_DAY, KEY, SECOND_DAY, THIRD_DAY, live_a_day, rows_after
+from tests.upgrade.shop import FIRST_DAY, KEY, SECOND_DAY, THIRD_DAY, Day, live_a_day, rows_after
 
 PROJECTS = sorted(GOLDEN.glob("*.tar.xz"))
 WITHOUT_STATE_OF_A_SERVICE = {"2026-11-first"}
@@ -34,7 +34,7 @@ def console(
     return Console(tmp_path, monkeypatch, capsys)
 
 
-def assert_lake(console: Console, *days: dict[str, list[tuple[object, ...]]], at: str = "") -> None:
+def assert_lake(console: Console, *days: Day, at: str = "") -> None:
     for table, rows in rows_after(*days).items():
         found = [tuple(row.values()) for row in console.rows(table)] if not at else _at(console, table, at)
         assert sorted(found, key=repr) == sorted(rows, key=repr), table
