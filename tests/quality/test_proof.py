@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asgard.core.table import ColumnFigures, Mount
+from asgard.lake.local import LocalFolder
 from asgard.lake.parquet import Limits, ParquetFiles
 from asgard.lake.statistics import figures_of
 from tests.quality.ground import Ground, checks
@@ -26,7 +27,9 @@ def staged(ground: Ground, tables: Sequence[pa.Table]) -> Mount:
     """A file for each table, as the lake writes and knows them."""
     files = []
     for table in tables:
-        writer = ParquetFiles(ground.folder, lambda: f"{next(COUNT)}.parquet", table.schema, Limits())
+        writer = ParquetFiles(
+            LocalFolder(ground.folder), lambda: f"{next(COUNT)}.parquet", table.schema, Limits()
+        )
         for batch in table.to_batches():
             writer.write(batch)
         files.extend(writer.finish())

@@ -35,6 +35,7 @@ ROWS = pa.table(
         "at": pa.array([datetime(2020, 1, 1, tzinfo=UTC)] * 8, pa.timestamp("us", "UTC")),
     }
 )
+ALL = [0, 1, 2, 3, 4, 5, 6, 7]
 OLD = ROWS.slice(0, 1).set_column(1, "id", pa.array([8], pa.int64()))
 
 
@@ -58,6 +59,30 @@ OLD = ROWS.slice(0, 1).set_column(1, "id", pa.array([8], pa.int64()))
         ({"expression": "amount > 0"}, None, [1, 2]),
         ({"row_count": {"min": 100}}, None, [0, 1, 2, 3, 4, 5, 6, 7]),
         ({"fresh": {"column": "at", "within": "1d"}}, OLD, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ({"is_null": "customer"}, None, [0, 1, 2, 4, 5, 6, 7]),
+        ({"rejected_values": {"column": "status", "values": ["odd", ""]}}, None, [2, 4]),
+        ({"distinct_values": {"column": "status", "values": ["new"]}}, None, ALL),
+        ({"most_common": {"column": "status", "values": ["paid"]}}, None, ALL),
+        ({"length": {"column": "status", "min": 1, "max": 3}}, None, [1, 4]),
+        ({"regex": {"column": "status", "patterns": "a|e"}}, None, [2, 4]),
+        ({"like": {"column": "status", "patterns": ["n%", "p%"], "found": "none"}}, None, [0, 1, 5, 6, 7]),
+        ({"time_format": {"column": "text", "format": "%d"}}, None, [1, 2]),
+        ({"is_json": "text"}, None, [1]),
+        ({"compare": {"columns": ["row", "id"], "sign": "<"}}, None, [2]),
+        ({"pair_values": {"columns": ["id", "day"], "values": [[1, "a"], [2, "b"]]}}, None, [1, 5, 6, 7]),
+        ({"different": ["row", "id"]}, None, [2]),
+        ({"sum_of": {"columns": ["row", "id"], "equals": 1}}, None, [1, 2, 4, 5, 6, 7]),
+        ({"outliers": {"column": "row", "below": 1.2}}, None, [0, 7]),
+        ({"columns": ["nothing"]}, None, ALL),
+        ({"column_count": {"max": 1}}, None, ALL),
+        ({"column_type": {"column": "text", "family": "number"}}, None, ALL),
+        ({"statistic": {"column": "id", "metric": "max", "max": 7}}, None, ALL),
+        ({"same_row_count": "gold.customers"}, None, ALL),
+        ({"query": "SELECT * FROM {table} WHERE id = 5"}, None, ALL),
+        ({"failing": {"check": {"not_null": "id"}, "max": 0}}, None, [3]),
+        ({"not_null": "amount", "where": "status = 'new' OR id IS NULL"}, None, [3]),
+        ({"unique": "customer", "where": '"row" < 6'}, None, [0, 5]),
+        ({"anomaly": {"metric": "rows"}}, None, ALL),
     ],
 )
 def test_every_kind_sets_rows_aside(

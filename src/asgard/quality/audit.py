@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from asgard.core.check import Check, Verdict
 from asgard.core.engine import Engine
 from asgard.core.table import Mount
+from asgard.quality.failing import question_of
 from asgard.quality.measure import measured
+from asgard.quality.registry import asks_whole
 from asgard.quality.tables import AuditContext, attach
 from asgard.quality.verdict import judged
 
@@ -42,6 +44,6 @@ def audit(
     """
     if not checks:
         return Verdict()
-    tables = attach(engine, checks, fresh, whole, context)
+    tables = attach(engine, [question_of(check) for check in checks], fresh, whole, context, asks_whole)
     figures = measured(engine, checks, tables)
     return Verdict(tuple(judged(c, f, context) for c, f in zip(checks, figures, strict=True)))

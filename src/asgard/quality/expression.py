@@ -50,3 +50,29 @@ def _place(error: sqlglot.errors.SqlglotError) -> str:
         return str(error).splitlines()[0]
     what = re.sub(r"Required keyword: '\w+' missing.*", "something is missing", str(first["description"]))
     return f"{what} (line {first.get('line')}, column {first.get('col')})"
+
+
+TABLE = "_asgard_table"
+
+
+def query_fault_of(sql: str) -> str:
+    """What is wrong with it as a query over `{table}`, empty when nothing is.
+
+    >>> query_fault_of("SELECT count(*) FROM {table}"), query_fault_of("SELECT 1 FROM orders")
+    ('', 'may read {table} alone, this reads orders')
+    """
+    try:
+        parts = sqlglot.parse(sql.replace("{table}", TABLE), dialect="duckdb")
+    except sqlglot.errors.SqlglotError as error:
+        return f"is no SQL: {_place(error)}"
+    statements = [part for part in parts if part is not None]
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        return "must be one SELECT"
+    found = statements[0]
+    known = {cte.alias.casefold() for cte in found.find_all(exp.CTE)} | {TABLE}
+    others = [t.sql("duckdb") for t in found.find_all(exp.Table) if t.name.casefold() not in known or t.db]
+    if others:
+        return f"may read {{table}} alone, this reads {', '.join(others)}"
+    if not any(table.name == TABLE for table in found.find_all(exp.Table)):
+        return "must read {table}"
+    return ""

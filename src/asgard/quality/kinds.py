@@ -44,7 +44,8 @@ SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 NAME_PARTS = {"bronze": 3, "silver": 2, "gold": 2}
 
 
-def _fault(what: str) -> PydanticCustomError:
+def fault(what: str) -> PydanticCustomError:
+    """The error of a kind whose fields do not fit together."""
     return PydanticCustomError("check", what)
 
 
@@ -52,19 +53,20 @@ def _columns(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
     if not isinstance(value, list | tuple):
-        raise _fault("must be a column or a list of columns")
+        raise fault("must be a column or a list of columns")
     if len({str(name).casefold() for name in value}) < len(value):
-        raise _fault("names a column twice")
+        raise fault("names a column twice")
     return value
 
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str | date):
-        raise _fault("must be a number, a date or a text")
+        raise fault("must be a number, a date or a text")
     return value
 
 
-def _member(value: Any) -> Any:
+def checked_member(value: Any) -> Any:
+    """Refuses what a cell of a table cannot be."""
     return value if isinstance(value, bool) else _scalar(value)
 
 
@@ -73,43 +75,47 @@ def _seconds(value: Any) -> Any:
         return sum(int(number) * SECONDS[unit] for number, unit in re.findall(r"(\d+)\s*([wdhms])", value))
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise _fault("must be a duration such as 30m, 12h, 1d or 1d12h")
+    raise fault("must be a duration such as 30m, 12h, 1d or 1d12h")
 
 
-def _sql_type(value: Any) -> Any:
+def checked_type(value: Any) -> Any:
+    """Refuses what names no SQL type."""
     if isinstance(value, str) and not is_known_type(value):
-        raise _fault(
+        raise fault(
             f"{value!r} is no SQL type; use for example bigint, decimal(12,2), text, date, timestamptz"
         )
     return value
 
 
-def _pattern(value: Any) -> Any:
+def checked_pattern(value: Any) -> Any:
+    """Refuses what the engine cannot match by."""
     if isinstance(value, str) and value not in PATTERNS:
         try:  # the same engine of regular expressions as DuckDB's, RE2
             pc.match_substring_regex(pa.nulls(1, pa.string()), pattern=value)
         except pa.ArrowInvalid as error:
-            raise _fault(f"is no regular expression: {error}") from error
+            raise fault(f"is no regular expression: {error}") from error
     return value
 
 
-def _table_name(value: Any) -> Any:
+def checked_table(value: Any) -> Any:
+    """Refuses what names no table."""
     if isinstance(value, str):
         parts = value.split(".")
         if len(parts) != NAME_PARTS.get(parts[0]) or not all(parts):
-            raise _fault("must be a table such as bronze.shop.customers, silver.customers or gold.customers")
+            raise fault("must be a table such as bronze.shop.customers, silver.customers or gold.customers")
     return value
 
 
 def _expression(value: Any) -> Any:
     from asgard.quality.expression import fault_of  # with sqlglot, for the few projects that have one
 
-    if isinstance(value, str) and (fault := fault_of(value)):
-        raise _fault(fault)
+    if isinstance(value, str) and (wrong := fault_of(value)):
+        raise fault(wrong)
     return value
 
 
 SCALAR_SCHEMA = {"type": ["number", "string"]}
+MEMBER_SCHEMA = {"type": ["number", "string", "boolean"]}
 Name = Annotated[str, Field(min_length=1)]
 Columns = Annotated[
     tuple[Name, ...],
@@ -118,14 +124,15 @@ Columns = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(SCALAR_SCHEMA)]
-Member = Annotated[Any, BeforeValidator(_member), WithJsonSchema({"type": ["number", "string", "boolean"]})]
+Member = Annotated[Any, BeforeValidator(checked_member), WithJsonSchema(MEMBER_SCHEMA)]
 Seconds = Annotated[
     int,
     Field(ge=1),
     BeforeValidator(_seconds),
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["1d", "12h", "1d12h"]}, {"type": "integer"}]}),
 ]
-SqlType = Annotated[str, BeforeValidator(_sql_type)]
+SqlType = Annotated[str, BeforeValidator(checked_type)]
+Condition = Annotated[str, Field(min_length=1), BeforeValidator(_expression)]
 Question = tuple[tuple[str, ...], dict[str, Any]]
 """The columns that a check is about, and its options."""
 
@@ -145,6 +152,9 @@ class Kind(Config):
         None, description="stop the load, set the bad rows aside (quarantine), or only warn"
     )
     name: Name | None = Field(None, description="for reports; made from kind and columns when missing")
+    where: Condition | None = Field(
+        None, description="SQL about one row: only rows for which it is true are looked at"
+    )
 
     @abstractmethod
     def questions(self) -> Iterator[Question]:
@@ -171,7 +181,7 @@ class Kind(Config):
             (added,) = long
             lines = [
                 InitErrorDetails(
-                    type=_fault(line["msg"]),
+                    type=fault(line["msg"]),
                     loc=line["loc"][1:] if line["loc"][:1] == (added,) else line["loc"],
                     input=line["input"],
                 )
@@ -190,6 +200,11 @@ class Kind(Config):
             return full
         short = {k: v for k, v in full["properties"][cls.short].items() if k not in {"title", "default"}}
         return {"title": full["title"], "anyOf": [short, full]}
+
+
+def strictness(low: bool, high: bool) -> dict[str, Any]:
+    """The options of bounds that are not allowed themselves."""
+    return {name: True for name, strict in (("strict_min", low), ("strict_max", high)) if strict}
 
 
 def without_nulls(schema: JsonSchemaValue) -> None:
@@ -249,22 +264,25 @@ class NoDuplicates(Kind):
 
 
 class Between(Kind):
-    """A column whose values must lie between two bounds, both included; NaN does not."""
+    """A column whose values must lie between two bounds; NaN does not."""
 
     kind = "between"
     column: Name
     min: Scalar | None = None
     max: Scalar | None = None
+    strict_min: bool = Field(False, description="the bound itself is not allowed")
+    strict_max: bool = Field(False, description="the bound itself is not allowed")
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if self.min is None and self.max is None:
-            raise _fault("needs min, max or both")
+            raise fault("needs min, max or both")
         return self
 
     def questions(self) -> Iterator[Question]:
         bounds = {"min": self.min, "max": self.max}
-        yield (self.column,), {key: value for key, value in bounds.items() if value is not None}
+        said = {key: value for key, value in bounds.items() if value is not None}
+        yield (self.column,), said | strictness(self.strict_min, self.strict_max)
 
 
 class AcceptedValues(Kind):
@@ -283,7 +301,7 @@ class Matches(Kind):
 
     kind = "matches"
     column: Name
-    pattern: Annotated[Name, BeforeValidator(_pattern)]
+    pattern: Annotated[Name, BeforeValidator(checked_pattern)]
 
     def questions(self) -> Iterator[Question]:
         yield (self.column,), {"pattern": self.pattern}
@@ -308,9 +326,9 @@ class Type(Kind):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if (self.column is None) != (self.type is None):
-            raise _fault("needs column and type")
+            raise fault("needs column and type")
         if self.column is None and not self.columns:
-            raise _fault("needs a column and its type")
+            raise fault("needs a column and its type")
         return self
 
     def questions(self) -> Iterator[Question]:
@@ -330,9 +348,9 @@ class RowCount(Kind):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if self.min is None and self.max is None and self.change is None:
-            raise _fault("needs min, max or change")
+            raise fault("needs min, max or change")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise _fault(f"min {self.min} is above max {self.max}")
+            raise fault(f"min {self.min} is above max {self.max}")
         return self
 
     def questions(self) -> Iterator[Question]:
@@ -359,7 +377,9 @@ class Referential(Kind):
 
     kind = "referential"
     column: Name
-    to: Annotated[str, BeforeValidator(_table_name)] = Field(description="for example bronze.shop.customers")
+    to: Annotated[str, BeforeValidator(checked_table)] = Field(
+        description="for example bronze.shop.customers"
+    )
     field: Name | None = Field(None, description="the other table's column; the same name by default")
 
     def questions(self) -> Iterator[Question]:

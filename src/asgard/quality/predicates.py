@@ -1,13 +1,9 @@
-"""What makes a row bad, as SQL: one predicate for each kind of check that looks at rows.
-
-A predicate is true for a bad row; false or null for every other. Missing values are the matter of `not_null`
-alone: for the other kinds a null is fine, as in SQL's own CHECK. NaN lies between no bounds.
-"""
+"""What the SQL of checks is made of: columns, values in a column's own type, what lies beyond a bound."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
@@ -20,7 +16,6 @@ import pyarrow.types as at
 from asgard.core.check import Check
 from asgard.core.errors import ConfigError
 from asgard.quality import types
-from asgard.quality.kinds import PATTERNS
 
 NEVER = "false"
 ALWAYS = "true"
@@ -74,60 +69,17 @@ def columns_of(check: Check, schema: pa.Schema) -> tuple[Column, ...]:
     return tuple(column_of(check, schema, name) for name in check.columns)
 
 
-def bad(check: Check, schema: pa.Schema) -> str | None:
-    """The predicate of a check that looks at each row by itself; None for a check of another sort.
+def beyond(check: Check, column: Column, sql: str, side: str, bounds: Mapping[str, Any]) -> str:
+    """SQL that is true beyond a bound, `min` or `max`; a strict bound is beyond itself.
 
-    Raises:
-        ConfigError: the check does not fit the column.
+    Bounds of exact columns are brought to the column's own scale: to compare decimal(38,0) with 0.5 would
+    widen the column beyond what there is.
     """
-    make = _PREDICATES.get(check.kind)
-    return None if make is None else make(check, columns_of(check, schema))
-
-
-def looked_at(check: Check, schema: pa.Schema) -> str | None:
-    """The column whose values the check looks at, quoted; None when it looks at every row."""
-    if check.kind in {"not_null", "expression"} or len(check.columns) != 1:
-        return None
-    (column,) = columns_of(check, schema)
-    return column.sql
-
-
-def _not_null(check: Check, columns: tuple[Column, ...]) -> str:
-    return f"{columns[0].sql} IS NULL"
-
-
-def _non_negative(check: Check, columns: tuple[Column, ...]) -> str:
-    return _outside(check, columns[0], {"min": 0})
-
-
-def _between(check: Check, columns: tuple[Column, ...]) -> str:
-    return _outside(check, columns[0], check.options)
-
-
-def _outside(check: Check, column: Column, bounds: Mapping[str, Any]) -> str:
-    numeric = all(isinstance(bounds[key], int | float | Decimal) for key in ("min", "max") if key in bounds)
-    if column.is_text and numeric:
-        # A number that the source calls text: what cannot be read as a number lies nowhere.
-        number = f"TRY_CAST({column.sql} AS DOUBLE)"
-        as_number = Column(column.name, pa.float64())
-        sides = [_beyond(check, as_number, number, key, bounds) for key in ("min", "max")]
-        return _any([f"({column.sql} IS NOT NULL AND {number} IS NULL)", f"isnan({number})", *sides])
-    sides = [_beyond(check, column, column.sql, key, bounds) for key in ("min", "max")]
-    return _any([f"isnan({column.sql})" if at.is_floating(column.type) else NEVER, *sides])
-
-
-def _any(parts: list[str]) -> str:
-    real = [part for part in parts if part != NEVER]
-    return "(" + " OR ".join(real or [NEVER]) + ")"
-
-
-def _beyond(check: Check, column: Column, sql: str, side: str, bounds: Mapping[str, Any]) -> str:
-    """True beyond a bound. Bounds of exact columns are brought to the column's own scale: to compare
-    decimal(38,0) with 0.5 would widen the column beyond what there is."""
     if side not in bounds:
         return NEVER
     value = bounds[side]
-    sign = "<" if side == "min" else ">"
+    strict = bool(bounds.get(f"strict_{side}"))
+    sign = ("<" if side == "min" else ">") + ("=" if strict else "")
     exact = at.is_integer(column.type) or at.is_decimal(column.type)
     if not exact:
         return f"{sql} {sign} {literal(check, column, value)}"
@@ -135,7 +87,7 @@ def _beyond(check: Check, column: Column, sql: str, side: str, bounds: Mapping[s
     scale, largest = _exact_range(column.type)
     if abs(number) > largest:
         return ALWAYS if (side == "min") == (number > 0) else NEVER
-    rounding = ROUND_CEILING if side == "min" else ROUND_FLOOR
+    rounding = ROUND_CEILING if (side == "min") != strict else ROUND_FLOOR
     number = number.quantize(Decimal(1).scaleb(-scale), rounding, Context(prec=80))
     return f"{sql} {sign} CAST('{number:f}' AS {_exact_sql(column.type)})"
 
@@ -219,14 +171,7 @@ def _instant(check: Check, column: Column, value: Any) -> str:
     return f"CAST({text(moment.isoformat())} AS {'TIMESTAMPTZ' if zoned else 'TIMESTAMP'})"
 
 
-def _accepted_values(check: Check, columns: tuple[Column, ...]) -> str:
-    (column,) = columns
-    members = [_member(check, column, value) for value in check.options["values"]]
-    listed = ", ".join(member for member in members if member is not None)
-    return f"({column.sql} NOT IN ({listed}))" if listed else f"({column.sql} IS NOT NULL)"
-
-
-def _member(check: Check, column: Column, value: Any) -> str | None:
+def member(check: Check, column: Column, value: Any) -> str | None:
     """The literal; None for a number that the column's exact type cannot hold, which no row can equal."""
     if at.is_integer(column.type) or at.is_decimal(column.type):
         number = number_of(check, column, value)
@@ -235,39 +180,3 @@ def _member(check: Check, column: Column, value: Any) -> str | None:
         if abs(number) > largest or whole != whole.to_integral_value():
             return None
     return literal(check, column, value)
-
-
-def _matches(check: Check, columns: tuple[Column, ...]) -> str:
-    (column,) = columns
-    if not column.is_text:
-        raise ConfigError(
-            f"{column.name} is {column.type}, and only texts can match a pattern", where={"check": check.name}
-        )
-    pattern = check.options["pattern"]
-    return f"NOT regexp_full_match({column.sql}, {text(PATTERNS.get(pattern, pattern))})"
-
-
-def _type(check: Check, columns: tuple[Column, ...]) -> str:
-    (column,) = columns
-    wanted = types.parsed(check.options["type"])
-    if wanted is None:
-        raise ConfigError(f"{check.options['type']!r} is no SQL type", where={"check": check.name})
-    if column.is_text:
-        return types.unreadable(column.sql, wanted)
-    return NEVER if types.carries(column.type, wanted) else ALWAYS
-
-
-def _expression(check: Check, columns: tuple[Column, ...]) -> str:
-    # On lines of its own: a comment at its end must not swallow the bracket.
-    return f"NOT (\n{check.options['sql']}\n)"
-
-
-_PREDICATES: dict[str, Callable[[Check, tuple[Column, ...]], str]] = {
-    "not_null": _not_null,
-    "non_negative": _non_negative,
-    "between": _between,
-    "accepted_values": _accepted_values,
-    "matches": _matches,
-    "type": _type,
-    "expression": _expression,
-}

@@ -52,7 +52,9 @@ def _within(check: Check, column: Column, known: ColumnFigures, bounds: Any) -> 
         _comparable(number_of(check, column, bounds[side]), column.type) if side in bounds else None
         for side in ("min", "max")
     )
-    return (low is None or known.smallest >= low) and (high is None or known.largest <= high)
+    above = low is None or known.smallest > low or (known.smallest == low and not bounds.get("strict_min"))
+    below = high is None or known.largest < high or (known.largest == high and not bounds.get("strict_max"))
+    return above and below
 
 
 def _comparable(bound: Decimal, type_: pa.DataType) -> Decimal | float:

@@ -6,7 +6,9 @@ Which rows a failed check sets aside:
 - unique, no_duplicates: all rows of the load whose key comes more than once in the table as it would be, the
   first among them too, because nothing says which one is right;
 - referential: the rows whose value is not in the other table;
-- row_count, fresh: all rows of the load.
+- kinds that judge a figure of a table (row_count, fresh, statistic, ...): all rows of the load.
+
+Where a check has a condition (`where`), only rows that meet it.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ import pyarrow as pa
 from asgard.core.check import Check
 from asgard.core.engine import Engine
 from asgard.core.table import Mount
-from asgard.quality.measure import orphan
-from asgard.quality.predicates import ALWAYS, bad, identifier, text
-from asgard.quality.repetition import repeated
-from asgard.quality.tables import AuditContext, Tables, attach
+from asgard.quality.failing import question_of
+from asgard.quality.predicates import ALWAYS, identifier, text
+from asgard.quality.registry import asks_whole, bad_rows
+from asgard.quality.tables import AuditContext, attach
 
 REASON = "_asgard_reason"
 
@@ -82,15 +84,8 @@ def split_rows(
     Raises:
         ConfigError: a check does not fit the table.
     """
-    tables = attach(engine, failed, fresh, whole, context)
-    reasons = ", ".join(f"CASE WHEN {_bad(check, tables)} THEN {text(check.name)} END" for check in failed)
+    tables = attach(engine, [question_of(check) for check in failed], fresh, whole, context, asks_whole)
+    bad = ((bad_rows(check, tables) or ALWAYS, check.name) for check in failed)
+    reasons = ", ".join(f"CASE WHEN {predicate} THEN {text(name)} END" for predicate, name in bad)
     sql = f"SELECT *, concat_ws('; ', {reasons}) AS {REASON} FROM {tables.fresh_sql}"
     return Parted(engine, fresh.schema, sql)
-
-
-def _bad(check: Check, tables: Tables) -> str:
-    if check.kind in {"unique", "no_duplicates"}:
-        return repeated(check, tables)
-    if check.kind == "referential":
-        return orphan(check, tables)
-    return bad(check, tables.schema) or ALWAYS

@@ -15,6 +15,8 @@ import pyarrow.types as at
 
 from asgard.core.check import Check
 from asgard.core.engine import Engine
+from asgard.quality.families import RowKind
+from asgard.quality.phrases import Forms
 from asgard.quality.predicates import Column, columns_of, identifier
 from asgard.quality.proof import span
 from asgard.quality.tables import Tables, rows_of
@@ -119,3 +121,14 @@ def _suspect(keys: list[str], tables: Tables) -> str:
 def all_there(keys: list[str]) -> str:
     """SQL that is true when no key is null."""
     return " AND ".join(f"{key} IS NOT NULL" for key in keys)
+
+
+def _phrases(check: Check) -> tuple[Forms, Forms]:
+    of = f"of {', '.join(check.columns)} " if check.columns else ""
+    return (f"{of}comes once", f"{of}come once"), (f"{of}comes more than once", f"{of}come more than once")
+
+
+KINDS = {
+    "unique": RowKind(repeated, _phrases, noun="row", every_row=True, alone=True),
+    "no_duplicates": RowKind(repeated, _phrases, noun="row", every_row=True, alone=True),
+}

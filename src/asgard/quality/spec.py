@@ -13,10 +13,24 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from asgard.core.check import Check, OnFail
 from asgard.core.config import Config
-from asgard.quality import kinds
+from asgard.quality import (
+    anomalies,
+    json_texts,
+    kinds,
+    pairs,
+    queries,
+    sets,
+    shape,
+    statistics,
+    texts,
+    whole,
+)
+from asgard.quality.failing import Failing
+from asgard.quality.outliers import Outliers
+from asgard.quality.registry import ROW_KINDS
 
-OF_ROWS_ONLY = {"row_count", "fresh"}
-"""Kinds that look at no rows, so that no share of them can be good."""
+WITHOUT_CONDITION = {"columns", "column_count", "column_type", "query"}
+"""Kinds that look at no rows, or say themselves at which."""
 
 
 class CheckSpec(Config):
@@ -40,6 +54,28 @@ class CheckSpec(Config):
     no_duplicates: kinds.NoDuplicates | None = None
     non_negative: kinds.NonNegative | None = None
     expression: kinds.Expression | None = None
+    is_null: texts.Null | None = None
+    rejected_values: sets.RejectedValues | None = None
+    distinct_values: sets.DistinctValues | None = None
+    most_common: sets.MostCommon | None = None
+    length: texts.Length | None = None
+    regex: texts.Regex | None = None
+    like: texts.Like | None = None
+    time_format: texts.TimeFormat | None = None
+    is_json: json_texts.IsJson | None = None
+    compare: pairs.Compare | None = None
+    pair_values: pairs.PairValues | None = None
+    different: pairs.Different | None = None
+    sum_of: pairs.SumOf | None = None
+    outliers: Outliers | None = None
+    columns: shape.ColumnsAre | None = None
+    column_count: shape.ColumnCount | None = None
+    column_type: shape.ColumnType | None = None
+    statistic: statistics.Statistic | None = None
+    same_row_count: whole.SameRowCount | None = None
+    query: queries.Query | None = None
+    failing: Failing | None = None
+    anomaly: anomalies.Anomaly | None = None
     mostly: float | None = Field(None, gt=0, le=1, description="the share of rows that has to be good")
     severity: Literal["info", "warning", "error", "critical"] | None = Field(
         None, description="for people and alerts"
@@ -48,6 +84,9 @@ class CheckSpec(Config):
         None, description="stop the load, set the bad rows aside (quarantine), or only warn"
     )
     name: str | None = Field(None, min_length=1, description="for reports")
+    where: kinds.Condition | None = Field(
+        None, description="SQL about one row: only rows for which it is true are looked at"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -55,8 +94,10 @@ class CheckSpec(Config):
         if len(found) != 1:
             have = " and ".join(found) if found else "none"
             raise PydanticCustomError("check", f"a check has exactly one kind, this has {have}")
-        if self._said("mostly", None) is not None and found[0] in OF_ROWS_ONLY:
+        if self._said("mostly", None) is not None and found[0] not in ROW_KINDS:
             raise PydanticCustomError("check", f"mostly is about rows, and {found[0]} looks at none")
+        if self._said("where", None) is not None and found[0] in WITHOUT_CONDITION:
+            raise PydanticCustomError("check", f"where is about rows, and {found[0]} asks for none")
         return self
 
     def _kinds(self) -> list[kinds.Kind]:
@@ -72,7 +113,7 @@ class CheckSpec(Config):
         """The checks of this entry: one for each column of not_null, non_negative and type, else one."""
         (kind,) = self._kinds()
         questions = list(kind.questions())
-        given = self._said("name", None)
+        given, where = self._said("name", None), self._said("where", None)
         made = []
         for columns, options in questions:
             name = kind.default_name(columns) if given is None else given
@@ -82,7 +123,7 @@ class CheckSpec(Config):
                 Check(
                     kind=kind.kind,
                     columns=columns,
-                    options=options,
+                    options=options if where is None else {**options, "where": where},
                     mostly=self._said("mostly", 1.0),
                     severity=self._said("severity", "error"),
                     on_fail=self._said("on_fail", OnFail.STOP),

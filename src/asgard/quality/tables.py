@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +18,15 @@ from asgard.quality.predicates import columns_of, identifier
 
 FRESH = "_asgard_fresh"
 WHOLE = "_asgard_whole"
-OF_WHOLE = {"unique", "no_duplicates", "row_count", "fresh"}
-"""Kinds that ask about the table as it would be; the others about the rows of the load."""
+TABLE = "{table}"
+"""How the query of a check calls the table."""
+
+Past = Sequence[tuple[datetime, float]]
+"""What a figure was at earlier loads, the oldest first."""
+
+
+def _nothing_known(check: str) -> Past | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class AuditContext:
         now: the instant that freshness is measured from, timezone-aware.
         resolve: the newest mount of another table.
         table: the table that is loaded, for checks that refer to itself; None if none does.
+        past: what a check, by its name, measured at earlier loads of the table; None where this is no load.
     """
 
     mode: Mode
@@ -39,6 +47,7 @@ class AuditContext:
     now: datetime
     resolve: Callable[[TableName], Mount]
     table: TableName | None = None
+    past: Callable[[str], Past | None] = _nothing_known
 
 
 @dataclass(frozen=True)
@@ -49,11 +58,13 @@ class Tables:
         fresh: the rows of this load.
         whole: the table as it would be; the same as fresh when no check asks, or when it is the same.
         others: the tables referred to, by the name that the user gave: SQL name and schema.
+        where: SQL that is true for the rows that are looked at; empty for all.
     """
 
     fresh: Mount
     whole: Mount
     others: dict[str, tuple[str, pa.Schema]] = field(default_factory=dict)
+    where: str = ""
 
     @property
     def schema(self) -> pa.Schema:
@@ -68,12 +79,25 @@ class Tables:
     @property
     def fresh_sql(self) -> str:
         """The load's rows in SQL."""
-        return identifier(FRESH)
+        return self._only(FRESH)
 
     @property
     def whole_sql(self) -> str:
         """The table as it would be in SQL."""
-        return identifier(FRESH if self.is_whole else WHOLE)
+        return self._only(FRESH if self.is_whole else WHOLE)
+
+    def _only(self, name: str) -> str:
+        quoted = identifier(name)
+        # On lines of its own: a comment at its end must not swallow the bracket.
+        return f"(SELECT * FROM {quoted} WHERE\n{self.where}\n)" if self.where else quoted
+
+    def only(self, where: str) -> Tables:
+        """The same of the rows for which the SQL is true; what is known of all rows is forgotten."""
+        if not where:
+            return self
+        fresh = replace(self.fresh, rows=None, figures={})
+        whole = fresh if self.is_whole else replace(self.whole, rows=None, figures={})
+        return replace(self, fresh=fresh, whole=whole, where=where)
 
     def keys(self, check: Check) -> list[str]:
         """The columns that rows are told apart by, quoted: those of the check, or all but Asgard's own."""
@@ -93,6 +117,7 @@ def attach(
     fresh: Mount,
     whole: Callable[[], Mount],
     context: AuditContext,
+    asks_whole: Callable[[Check], bool],
 ) -> Tables:
     """Attaches what the checks need; `whole` is called only when one asks about it.
 
@@ -104,7 +129,7 @@ def attach(
     entire = fresh
     own = str(context.table or "")
     if context.mode is not Mode.REPLACE and any(
-        check.kind in OF_WHOLE or check.options.get("to") == own for check in checks
+        asks_whole(check) or check.options.get("to") == own for check in checks
     ):
         found = whole()
         entire = fresh if found.files and set(found.files) == set(fresh.files) else found
@@ -112,7 +137,7 @@ def attach(
     if entire is not fresh:
         engine.attach(WHOLE, entire)
     tables = Tables(fresh, entire)
-    for to in {check.options["to"]: None for check in checks if check.kind == "referential"}:
+    for to in {check.options["to"]: None for check in checks if "to" in check.options}:
         if to == own:
             tables.others[to] = (tables.whole_sql, entire.schema)
             continue

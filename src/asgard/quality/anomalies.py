@@ -1,0 +1,124 @@
+"""Figures of a load against those of earlier loads: what is far from its own history.
+
+The measure of distance is robust: the median of the history, and the median of the distances from it, so that
+one bad load in the history moves neither. Where each weekday has a history of its own, a Monday is compared
+with Mondays. Nothing is judged before enough loads are known, and the answer says so.
+
+Reference: B. Iglewicz and D. Hoaglin, How to Detect and Handle Outliers, 1993 (the modified z-score)
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from asgard.core.check import Check
+from asgard.quality import statistics
+from asgard.quality.bounds import figure_json, figure_text
+from asgard.quality.families import Asked, Found, TableKind, column
+from asgard.quality.kinds import Kind, Name, Question, fault
+from asgard.quality.tables import Past, Tables
+
+SENSITIVITY = {"low": 6.0, "medium": 4.5, "high": 3.5}
+"""From how many robust standard deviations on a figure is an anomaly."""
+NORMAL = 1.4826
+"""The standard deviation of what is normally distributed, as a multiple of the median distance."""
+LEAST_SPREAD = 0.01
+"""As a share of the usual figure: less is never an anomaly, however alike earlier loads were."""
+LEAST_SHARE = 0.005
+WEEKS = 4
+"""How many loads of each weekday are needed before weekdays are told apart."""
+LONGEST = 90
+"""How many earlier loads are looked at."""
+
+Metric = Literal["rows", "null_share", "mean", "median", "quantile", "min", "max", "sum", "distinct"]
+
+
+class Anomaly(Kind):
+    """A figure of each load that must not be far from what it was at earlier loads."""
+
+    kind = "anomaly"
+    metric: Metric = "rows"
+    column: Name | None = None
+    quantile: float | None = Field(None, ge=0, le=1, description="of the metric quantile: 0.95")
+    sensitivity: Literal["low", "medium", "high"] = "medium"
+    direction: Literal["both", "up", "down"] = Field("both", description="which way is an anomaly")
+    min_runs: int = Field(7, ge=3, description="so many earlier loads must be known")
+    weekdays: bool = Field(True, description="compares Mondays with Mondays, where there are enough")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.metric == "rows") != (self.column is None):
+            raise fault("every metric but rows needs a column, and rows has none")
+        if (self.metric == "quantile") != (self.quantile is not None):
+            raise fault("the metric quantile needs quantile, and no other has it")
+        return self
+
+    def questions(self) -> Iterator[Question]:
+        quantile = {} if self.quantile is None else {"quantile": self.quantile}
+        fields = ("metric", "sensitivity", "direction", "min_runs", "weekdays")
+        options = {name: getattr(self, name) for name in fields}
+        yield (self.column,) if self.column else (), options | quantile
+
+    def default_name(self, columns: tuple[str, ...]) -> str:
+        return f"{self.kind}({', '.join((self.metric, *columns))})"
+
+
+def _aggregates(check: Check, tables: Tables) -> Mapping[str, str]:
+    if check.options["metric"] == "rows":
+        return {"value": "count(*)"}
+    return {} if _alone(check) else statistics.figures_sql(check, column(check, tables))
+
+
+def _query(check: Check, tables: Tables) -> str:
+    return statistics.query_sql(check, column(check, tables), tables.fresh_sql) if _alone(check) else ""
+
+
+def _alone(check: Check) -> bool:
+    return check.options["metric"] in (*statistics.SORTED, *statistics.GROUPED)
+
+
+def _judged(check: Check, asked: Asked) -> Found:
+    metric, options = check.options["metric"], check.options
+    figure = asked.row["value"] if metric == "rows" else statistics.figure_of(check, asked.rows)
+    what = " of ".join((metric, *check.columns))
+    if figure is None or isinstance(figure, str):
+        return Found(True, f"{what} has no figure in this load, which is not judged")
+    observed, value = figure_json(figure), float(figure)
+    past = asked.context.past(check.name)
+    said = f"{what} is {figure_text(figure)}"
+    if past is None:
+        return Found(True, f"{said}; it is judged when rows are loaded", observed)
+    if len(past) < options["min_runs"]:
+        return Found(True, f"{said}; {len(past)} of {options['min_runs']} earlier loads are known", observed)
+    usual, spread, days = _usual(past[-LONGEST:], asked, options["weekdays"])
+    least = LEAST_SHARE if metric == "null_share" else LEAST_SPREAD * abs(usual)
+    distance = (value - usual) / max(spread, least) if value != usual else 0.0
+    directed = {"both": abs(distance), "up": distance, "down": -distance}[options["direction"]]
+    passed = directed < SENSITIVITY[options["sensitivity"]]
+    said += f"; {usual:,.6g} is usual{days}"
+    if not passed:
+        said += f", which is {abs(distance):,.1f} robust standard deviations away"
+    return Found(passed, said, observed)
+
+
+def _usual(past: Past, asked: Asked, weekdays: bool) -> tuple[float, float, str]:
+    """The usual figure, how far figures usually are from it, and what they are compared with."""
+    by_day: dict[int, list[float]] = defaultdict(list)
+    for at, value in past:
+        by_day[at.weekday()].append(value)
+    today = asked.context.now.weekday()
+    seasonal = weekdays and len(by_day) > 1 and len(by_day.get(today, ())) >= WEEKS
+    if not seasonal:
+        center = median(value for _, value in past)
+        return center, NORMAL * median(abs(value - center) for _, value in past), ""
+    centers = {day: median(values) for day, values in by_day.items()}
+    away = [abs(value - centers[day]) for day, values in by_day.items() for value in values]
+    return centers[today], NORMAL * median(away), f" on a {asked.context.now:%A}"
+
+
+KINDS = {"anomaly": TableKind(_judged, aggregates=_aggregates, query=_query, of_load=True)}
