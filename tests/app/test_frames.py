@@ -65,7 +65,7 @@ def test_auto_is_arrow_without_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.hint == "pip install 'asgard-platform[polars]'"
 
 
-@pytest.mark.parametrize(("name", "says"), [("spark", "not in this version"), ("dask", "not in this version"),
+@pytest.mark.parametrize(("name", "says"), [("spark", "reads by itself"), ("dask", "reads by itself"),
                                             ("excel", "there is no backend 'excel'")])  # fmt: skip
 def test_other_backends_are_refused(name: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):

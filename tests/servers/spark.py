@@ -17,6 +17,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -82,6 +83,7 @@ def spark_session() -> Any:
     from pyspark.sql import SparkSession
 
     os.environ["SPARK_LOCAL_IP"] = HOST
+    os.environ["PYSPARK_PYTHON"] = sys.executable  # its Python workers have the packages that this one has
     builder = SparkSession.builder.master("local[2]").appName("asgard-tests")
     for key, value in settings().items():
         builder = builder.config(key, value)

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import BaseModel
 
 from asgard.app.data_block import BLOCK, ONLY_TABLE, DataBlock, load_data_block
 from asgard.app.mistakes import Mistakes
+from asgard.app.references import References, resolve_tree
 from asgard.app.source_reading import SOURCE_KEYS, read_source
 from asgard.app.specs import SourceSpec, TableSpec
 from asgard.app.table_reading import TABLE_KEYS
@@ -55,11 +56,13 @@ class Asked:
         return next((table for table in self.spec.tables if table.name == name), None)
 
 
-def asked_of(type_name: str, config: Any) -> Asked:
+def asked_of(type_name: str, config: Any, folder: Path | None = None) -> Asked:
     """Reads a configuration for a connector; what is read already stays as it is.
 
     Args:
         type_name: the connector's own name; `type` in the configuration may be an alias of it.
+        folder: where relative paths begin and `.env` lies: then `${...}` is resolved. None takes values as
+            they are.
 
     Raises:
         ConfigError: with every mistake, one a line: `config.port: what; hint`.
@@ -74,8 +77,8 @@ def asked_of(type_name: str, config: Any) -> Asked:
             hint=f"asgard.get_connector_class({named!r}) gives the other",
         )
     if any(key in given for key in BLOCK_KEYS):
-        return of_block(load_data_block(given))
-    return _from_options(given)
+        return of_block(load_data_block(given, folder))
+    return _from_options(given, folder)
 
 
 def given_in(config: Any) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def of_block(block: DataBlock) -> Asked:
     return Asked(block.source, block.table, block.backend, block.table.target_column, block.chunk_rows)
 
 
-def _from_options(given: dict[str, Any]) -> Asked:
+def _from_options(given: dict[str, Any], folder: Path | None) -> Asked:
     named = given["type"]
     connector = registry.connector_class(named)
     own = {*keys_of(connector.Config), *SOURCE_KEYS}
@@ -113,7 +116,8 @@ def _from_options(given: dict[str, Any]) -> Asked:
         entry.setdefault("name", entry.get("table") or PurePath(entry.get("path", ONLY_TABLE)).stem)
         given["tables"] = [*given.get("tables", ()), entry]
     mistakes = Mistakes()
-    spec = read_source(registry.canonical_name(named), tree_of(given), WHERE, mistakes)
+    tree = tree_of(given) if folder is None else resolve_tree(tree_of(given), References(folder), mistakes)
+    spec = read_source(registry.canonical_name(named), tree, WHERE, mistakes, folder)
     mistakes.raise_if_any()
     assert spec is not None
     table = spec.tables[-1] if entry or len(spec.tables) == 1 else None

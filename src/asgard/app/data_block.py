@@ -98,7 +98,7 @@ class DataSourceConfig(BaseModel):
     query: str | None = Field(default=None, description="A SQL query, or the parameters of an API.")
     target_column: str | None = Field(default=None, description="The column that models are to predict.")
     chunk_size: int | None = Field(default=None, gt=0, description="Rows of a chunk, for streaming.")
-    backend: str = Field(default="auto", description="pandas, polars, arrow or duckdb.")
+    backend: str = Field(default="auto", description="pandas, polars, arrow, duckdb, dask or spark.")
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,17 @@ class DataBlock:
     chunk_rows: int | None = None
 
 
-def load_data_block(document: Mapping[str, Any] | BaseModel | Path | str) -> DataBlock:
+def load_data_block(
+    document: Mapping[str, Any] | BaseModel | Path | str, folder: Path | None = None
+) -> DataBlock:
     """Reads a block.
 
     Args:
         document: a file with a `data:` block (what else it holds is not looked at); or a DataSourceConfig, or
-            the same as a dictionary, `data:` around it or not. References are replaced in files only, with
-            the `.env` beside them; relative paths begin at the file.
+            the same as a dictionary, `data:` around it or not. References are replaced in files, with the
+            `.env` beside them; relative paths begin at the file.
+        folder: of what is no file: where its relative paths begin, and a `.env` for its references. None
+            takes values as they are.
 
     Raises:
         ConfigError: with every mistake, one a line.
@@ -136,7 +140,9 @@ def load_data_block(document: Mapping[str, Any] | BaseModel | Path | str) -> Dat
     else:
         given = document if isinstance(document, Mapping) else document.model_dump(exclude_unset=True)
         inner = given[BLOCK] if BLOCK in given and "type" not in given else given
-        block = _Block(tree_of(inner), BLOCK, None, mistakes)
+        tree = tree_of(inner)
+        tree = tree if folder is None else resolve_tree(tree, References(folder), mistakes, BLOCK)
+        block = _Block(tree, BLOCK, folder, mistakes)
     found = block.read() if isinstance(block.node.value, dict) else None
     mistakes.raise_if_any()
     if found is None:

@@ -19,7 +19,8 @@ import pyarrow as pa
 from asgard.core.errors import ConfigError, DataError
 
 BACKENDS = ("auto", "pandas", "polars", "arrow", "duckdb")
-LATER = ("spark", "dask")
+LAZY = ("dask", "spark")
+"""Backends whose frames read when they are computed: they are made of a source, not of rows that are here."""
 TARGET_KEY = b"asgard.target_column"
 
 
@@ -27,16 +28,18 @@ def chosen_backend(name: str) -> str:
     """The library that a backend's name stands for: `auto` is pandas where it is installed, else Arrow.
 
     Raises:
-        ConfigError: the name is unknown, not in this version, or its library is not installed.
+        ConfigError: the name is unknown, is of a library that reads by itself, or is not installed.
     """
     if name == "auto":
         return "pandas" if importlib.util.find_spec("pandas") else "arrow"
-    if name in LATER:
+    if name in LAZY:
         raise ConfigError(
-            f"backend {name!r} is not in this version", hint="take pandas, polars, arrow or duckdb"
+            f"{name} reads by itself, and cannot be given rows that are here",
+            hint=f"asgard.load_data(..., backend={name!r}) makes its frames; here take {', '.join(BACKENDS)}",
         )
     if name not in BACKENDS:
-        raise ConfigError(f"there is no backend {name!r}", hint=f"there are: {', '.join(BACKENDS)}")
+        known = ", ".join((*BACKENDS, *LAZY))
+        raise ConfigError(f"there is no backend {name!r}", hint=f"there are: {known}")
     if name in ("pandas", "polars") and importlib.util.find_spec(name) is None:
         raise ConfigError(f"{name} is not installed", hint=f"pip install 'asgard-platform[{name}]'")
     return name

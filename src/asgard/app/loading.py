@@ -12,8 +12,9 @@ from typing import Any
 from asgard.app.asked import Asked, given_in, of_block
 from asgard.app.connector import BaseConnector
 from asgard.app.data_block import load_data_block
-from asgard.app.frames import from_arrow, to_arrow
-from asgard.app.source_connector import WISHES, SourceConnector, get_connector_class
+from asgard.app.frames import LAZY, from_arrow, to_arrow
+from asgard.app.source_connector import WISHES, LoadWish, SourceConnector, get_connector_class, lazy_load
+from asgard.app.written_source import WrittenSource
 from asgard.core.errors import ConfigError
 
 CONFIGURATION_SUFFIXES = (".yml", ".yaml")
@@ -40,11 +41,17 @@ def load_from_connector(connector_type: str, config: Any, **kwargs: Any) -> Any:
         config: the connector's options, flat or below `connection`; or a whole DataSourceConfig, as such or
             as a dictionary.
         kwargs: `query`, and what `SourceConnector.load_data` takes: table, backend, limit, target_column,
-            cache_seconds, cache_bytes. A connector of the user's own gets what it may know besides.
+            cache_seconds, cache_bytes, partitions. A connector of the user's own gets what it may know
+            besides. For `backend="dask"` and `"spark"` secrets are references, `${env:NAME}`, which are
+            looked up where the rows are read.
 
     Raises:
         AsgardError: as for `connect` and `SourceConnector.load_data`.
     """
+    lazy = kwargs.get("backend") or _named_backend(connector_type, config)
+    if lazy in LAZY and not isinstance(config, Asked):
+        source = WrittenSource.of_options({**given_in(config), "type": connector_type})
+        return _lazily(lazy, source, kwargs)
     connector = _connector(connector_type, config)
     with connector:
         return (
@@ -71,6 +78,9 @@ def load_data(source_config: Any, **kwargs: Any) -> Any:
         if path.suffix.lower() not in CONFIGURATION_SUFFIXES:
             return _load_file("files", path, kwargs)
         asked = of_block(load_data_block(path))
+        lazy = kwargs.get("backend") or asked.backend
+        if lazy in LAZY:
+            return _lazily(lazy, WrittenSource.of_file(path), kwargs)
         return load_from_connector(asked.spec.type, asked, **kwargs)
     given = given_in(source_config)
     if "type" not in given:
@@ -108,6 +118,19 @@ def _connector(connector_type: str, config: Any) -> BaseConnector:
     if issubclass(kind, SourceConnector):
         return kind(config if isinstance(config, Asked) else {**given_in(config), "type": connector_type})
     return kind(config.spec.config.model_extra if isinstance(config, Asked) else given_in(config))
+
+
+def _named_backend(connector_type: str, config: Any) -> str | None:
+    """The backend that a configuration names; a user's own connector may mean something else by the word."""
+    if isinstance(config, Asked) or not issubclass(get_connector_class(connector_type), SourceConnector):
+        return None
+    named: str | None = given_in(config).get("backend")
+    return named
+
+
+def _lazily(library: str, source: WrittenSource, arguments: dict[str, Any]) -> Any:
+    query = arguments.pop("query", None)
+    return lazy_load(library, source, query, LoadWish.of(arguments))
 
 
 def _own(connector: BaseConnector, arguments: dict[str, Any]) -> Any:

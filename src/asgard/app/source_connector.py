@@ -7,7 +7,7 @@ is its own: here they are put together. Nothing is written anywhere.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
@@ -17,22 +17,21 @@ from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
-from asgard.app.asked import Asked, asked_of
+from asgard.app.asked import Asked, asked_of, given_in
 from asgard.app.connector import BaseConnector, PlainSource
-from asgard.app.frames import checked_chunk, chosen_backend, exact_chunks, from_arrow, with_target
+from asgard.app.elsewhere import Batches, Reading, only_table, read_split
+from asgard.app.frames import LAZY, checked_chunk, chosen_backend, exact_chunks, from_arrow, with_target
+from asgard.app.lazy_frames import lazy_frame
 from asgard.app.listening import LOGGER, connection_attempt
 from asgard.app.mistakes import near
 from asgard.app.query_cache import CACHE, DEFAULT_BYTES, cache_key
+from asgard.app.written_source import WrittenSource
 from asgard.core import registry
-from asgard.core.batch import Batch, Progress
 from asgard.core.errors import AsgardError, ConfigError, ValidationError
 from asgard.core.source import Feature, Plan, ReadSettings, Source
 from asgard.core.stream import Selection, Split
 
 PARALLEL = 4
-POLL_SECONDS = 1.0
-
-Batches = Generator[pa.RecordBatch, None, None]
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,14 @@ class LoadWish:
 
     Attributes:
         table: a table, endpoint or file of the source; needed where there are several and no query.
-        backend: pandas, polars, arrow or duckdb; auto is pandas where it is installed, else arrow.
+        backend: pandas, polars, arrow, duckdb, dask or spark; auto is pandas where it is installed, else
+            arrow.
         limit: the most rows to load.
         target_column: must be there; is kept as `asgard.target_column` in the schema's metadata, and in
             `attrs["target_column"]` of pandas.
         cache_seconds: answers from memory if this process loaded the same at most so long ago; 0 always asks.
         cache_bytes: what all answers in memory may take together.
+        partitions: of dask and spark: about how many are wanted; else what can be done at once.
     """
 
     table: str | None = None
@@ -55,6 +56,7 @@ class LoadWish:
     target_column: str | None = None
     cache_seconds: float = 0
     cache_bytes: int = DEFAULT_BYTES
+    partitions: int | None = None
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> LoadWish:
@@ -76,6 +78,27 @@ class LoadWish:
 WISHES = tuple(field.name for field in fields(LoadWish))
 
 
+def lazy_load(library: str, source: WrittenSource, query: str | None, wished: LoadWish) -> Any:
+    """What is wished as a frame of dask or Spark.
+
+    Raises:
+        ConfigError: the library is not installed, or the wish cannot be had of it.
+        ValidationError: the target column is not there.
+    """
+    if wished.cache_seconds:
+        raise ConfigError(
+            f"cache_seconds keeps rows in this process, and {library} has them elsewhere",
+            hint="persist() the frame instead",
+        )
+    frame = lazy_frame(library, Reading(source, wished.table, query), wished.partitions)
+    target = wished.target_column or source.entry.get("target_column")
+    if target is not None and target not in frame.columns:
+        raise missing_target(target, list(frame.columns))
+    if wished.limit is None:
+        return frame
+    return frame.limit(wished.limit) if library == "spark" else frame.head(wished.limit, -1, compute=False)
+
+
 class SourceConnector(BaseConnector):
     """A connector of Asgard's as a plain object; the classes below are made of it.
 
@@ -89,6 +112,7 @@ class SourceConnector(BaseConnector):
     """The connector's registered name."""
 
     def __init__(self, config: Any, name: str | None = None) -> None:
+        self._given = config
         self._asked: Asked = asked_of(self.connector_type, config)
         super().__init__(self._asked.spec.config.model_dump())
         self.name = name or self.connector_type
@@ -138,7 +162,7 @@ class SourceConnector(BaseConnector):
         """All rows of a query, a table, or of what the configuration names; keywords are those of LoadWish.
 
         Values are exact in every backend; pandas gets Arrow-backed columns. All rows are held in memory:
-        `load_data_streaming` holds one chunk.
+        `load_data_streaming` holds one chunk, and the frames of dask and spark read when they are computed.
 
         Raises:
             QueryError: the source does not know the query's words, or the table.
@@ -146,7 +170,10 @@ class SourceConnector(BaseConnector):
             ValidationError: the target column is not there.
         """
         wished = LoadWish.of(wish)
-        backend = chosen_backend(wished.backend or self._asked.backend)
+        wanted = wished.backend or self._asked.backend
+        if wanted in LAZY:
+            return lazy_load(wanted, self.written(), query, wished)
+        backend = chosen_backend(wanted)
         target = wished.target_column or self._asked.target_column
         key = self._key(query, wished)
         table = CACHE.get(key, wished.cache_seconds) if wished.cache_seconds else None
@@ -205,6 +232,16 @@ class SourceConnector(BaseConnector):
         found: type[Source] = registry.connector_class(cls.connector_type)
         return found
 
+    def written(self) -> WrittenSource:
+        """What the connector was configured with, for other processes to open.
+
+        Raises:
+            ConfigError: there is a secret in it in clear.
+        """
+        if isinstance(self._given, Asked):
+            raise ConfigError("this connector was made from a file", hint="asgard.load_data(file, ...)")
+        return WrittenSource.of_options({"type": self.connector_type, **given_in(self._given)})
+
     def _key(self, query: str | None, wished: LoadWish) -> str:
         name, own_query, options = self._named(query, wished)
         config = self._asked.spec.config.model_dump()
@@ -223,7 +260,7 @@ class SourceConnector(BaseConnector):
         if query is not None and Feature.QUERY not in source.features:
             raise ConfigError(f"{self.connector_type} takes no query", hint="name a table instead: table=...")
         if name is None:
-            name = "query" if query is not None else _only_table(source)
+            name = "query" if query is not None else only_table(source)
         return Selection(source.describe(name, options, query), query=query, options=options)
 
     def _named(self, query: str | None, wished: LoadWish) -> tuple[str | None, str | None, Any]:
@@ -241,7 +278,7 @@ class SourceConnector(BaseConnector):
         source = self._opened()
 
         def read(split: Split) -> list[pa.RecordBatch]:
-            return list(_read(source, split))
+            return list(read_split(source, split))
 
         pool = ThreadPoolExecutor(PARALLEL, "load")
         try:
@@ -262,7 +299,7 @@ class SourceConnector(BaseConnector):
         source = self._opened()
         left = limit_rows
         for split in plan.splits:
-            with closing(_read(source, split)) as batches:
+            with closing(read_split(source, split)) as batches:
                 for batch in batches:
                     if left is not None and batch.num_rows >= left:
                         yield batch.slice(0, left)
@@ -374,41 +411,17 @@ def _facade(name: str) -> type[SourceConnector]:
     return PUBLIC.get(name) or type(f"{title}Connector", (SourceConnector,), {"connector_type": name})
 
 
-def _only_table(source: Source) -> str:
-    found = []
-    for stream in source.streams():
-        found.append(stream.full_name)
-        if len(found) > 10:
-            break
-    if len(found) == 1:
-        return found[0]
-    shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
-    if not found:
-        raise ConfigError(f"{source.name} has nothing to load", hint="get_schema() lists what there is")
-    raise ConfigError(
-        f"{source.name} has several tables: {shown}", hint="name one: table=..., or give a query"
-    )
-
-
-def _read(source: Source, split: Split) -> Batches:
-    reader = source.open(split)
-    try:
-        while True:
-            polled = reader.poll(source.settings.batch_bytes, POLL_SECONDS)
-            if isinstance(polled, Batch):
-                yield polled.whole
-            elif isinstance(polled, Progress) and polled.done:
-                return
-    finally:
-        reader.close()
-
-
 def _insist_on(target: str | None, schema: pa.Schema) -> None:
     if target is None or target in schema.names:
         return
-    raise ValidationError(
+    raise missing_target(target, schema.names)
+
+
+def missing_target(target: str, names: list[str]) -> ValidationError:
+    """The error of a target column that is not there."""
+    return ValidationError(
         f"there is no column {target!r}, which is to be the target",
-        hint=near(target, schema.names) or f"the columns are: {', '.join(schema.names)}",
+        hint=near(target, names) or f"the columns are: {', '.join(names)}",
         where={"column": target},
     )
 

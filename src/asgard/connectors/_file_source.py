@@ -47,7 +47,7 @@ class FileSource(Source):
     far: ClassVar[bool] = False
     """Opening a file takes a round trip, and reading all of them to see what is new is too much."""
     StreamOptions = FilesStreamOptions
-    features = Feature.SPLITS | Feature.CURSOR | Feature.RESUME
+    features = Feature.SPLITS | Feature.CURSOR | Feature.RESUME | Feature.LENDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

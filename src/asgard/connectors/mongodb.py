@@ -196,7 +196,7 @@ class MongoSource(Source):
     Config = MongoConfig
     StreamOptions = MongoStreamOptions
     extra = "mongodb"
-    features = Feature.SPLITS | Feature.CURSOR | Feature.RESUME | Feature.QUERY
+    features = Feature.SPLITS | Feature.CURSOR | Feature.RESUME | Feature.QUERY | Feature.LENDS
     examples = (
         Example(
             "Documents as JSON, anew each time",

@@ -132,6 +132,7 @@ class PostgresSource(Source):
         | Feature.LATE_COMMITS
         | Feature.RESUME
         | Feature.QUERY
+        | Feature.LENDS
     )
     examples = (
         Example(

@@ -213,7 +213,7 @@ class RedshiftSource(Source):
     type = "redshift"
     Config = RedshiftConfig
     StreamOptions = RedshiftStreamOptions
-    features = Feature.SPLITS | Feature.CURSOR | Feature.QUERY
+    features = Feature.SPLITS | Feature.CURSOR | Feature.QUERY | Feature.LENDS
     extra = "redshift"
     examples = (
         Example(

@@ -36,6 +36,7 @@ class Feature(Flag):
     QUERY = auto()  # it takes a query of the user's instead of a table
     CHANGES = auto()  # it can follow a change log
     ENDLESS = auto()  # it never ends by itself: a log; plans are one split a stream, batches carry tokens
+    LENDS = auto()  # while a plan is open, other processes that read its splits see what this one would
 
 
 @dataclass(frozen=True)
