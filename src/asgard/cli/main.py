@@ -35,6 +35,7 @@ COMMANDS = {
     "query": ("asgard.cli.tables:query", "Ask the lake in SQL."),
     "tables": ("asgard.cli.tables:tables", "List tables; show, undo, or look into the quarantine of one."),
     "resync": ("asgard.cli.tables:resync", "Read a table anew from its source at the next run."),
+    "diff": ("asgard.cli.diff:diff", "Compare two tables, or two versions of one."),
     "models": ("asgard.cli.models:models", "List models and what they read."),
     "checks": ("asgard.cli.checks:checks", "Run the checks of tables as they are now."),
     "airbyte": ("asgard.cli.airbyte:airbyte", "Run connections of an Airbyte server."),
