@@ -11,7 +11,7 @@ from asgard.api.access import Reach, Reached, needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
-from asgard.app import datasources
+from asgard.app import airbyte_documents, datasources
 
 router = APIRouter(prefix="/datasource", tags=["datasource"])
 
@@ -50,9 +50,15 @@ def list_datasources(platform: Platform, reach: Reach, limit: Limit = 50, cursor
 
 @router.post("", status_code=201, openapi_extra=needs("sources.write"))
 def create_datasource(platform: Platform, posted: SourceRequest) -> dict[str, Any]:
-    """Keeps a source; its secrets go to the encrypted store. It is not connected to."""
+    """Keeps a source; its secrets go to the encrypted store. It is not connected to.
+
+    Where AIRBYTE_BASE_URL is set, Airbyte makes it too, and may refuse it.
+    """
     new = datasources.NewSource(posted.source_type, posted.name, posted.workspace_name, posted.source_config)
-    return datasources.add_datasource(platform.project(), new)
+    project = platform.project()
+    if airbyte_documents.hands_over(project):
+        return airbyte_documents.add_datasource(project, new)
+    return datasources.add_datasource(project, new)
 
 
 @router.get("/{id}", openapi_extra=needs("sources.read", confined=True))
@@ -68,6 +74,7 @@ def delete_datasource(platform: Platform, reach: Reach, id: str) -> dict[str, An
     """Takes a source and its secrets away; its tables stay."""
     with looked_up():
         _insist(platform, reach, id)
+        airbyte_documents.delete_at_airbyte(platform.project(), datasources.KIND, id)
         return datasources.delete_datasource(platform.project(), id)
 
 

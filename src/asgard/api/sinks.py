@@ -11,7 +11,7 @@ from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform
-from asgard.app import sinks
+from asgard.app import airbyte_documents, sinks
 
 router = APIRouter(prefix="/sink", tags=["sink"])
 
@@ -49,11 +49,17 @@ def list_sinks(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> 
 
 @router.post("", status_code=201, openapi_extra=needs("sinks.write"))
 def create_sink(platform: Platform, posted: SinkRequest) -> dict[str, Any]:
-    """Keeps a sink; its secrets go to the encrypted store. Nothing is written to it yet."""
+    """Keeps a sink; its secrets go to the encrypted store. Nothing is written to it yet.
+
+    Where AIRBYTE_BASE_URL is set, Airbyte makes it too, and may refuse it.
+    """
     new = sinks.NewSink(
         posted.destination_type, posted.name, posted.workspace_name, posted.destination_config
     )
-    return sinks.add_sink(platform.project(), new)
+    project = platform.project()
+    if airbyte_documents.hands_over(project):
+        return airbyte_documents.add_sink(project, new)
+    return sinks.add_sink(project, new)
 
 
 @router.get("/{id}", openapi_extra=needs("sinks.read"))
@@ -67,4 +73,5 @@ def show_sink(platform: Platform, id: str) -> dict[str, Any]:
 def delete_sink(platform: Platform, id: str) -> dict[str, Any]:
     """Takes a sink and its secrets away; its tables stay where they lie."""
     with looked_up():
+        airbyte_documents.delete_at_airbyte(platform.project(), sinks.KIND, id)
         return sinks.delete_sink(platform.project(), id)

@@ -35,6 +35,15 @@ RENAMED: dict[str, dict[str, str]] = {
 """By connector: Asgard's name of an option to Airbyte's."""
 
 
+SYNC_MODES = {
+    ("replace", False): "full_refresh_overwrite",
+    ("append", False): "full_refresh_append",
+    ("append", True): "incremental_append",
+    ("merge", True): "incremental_deduped_history",
+}
+"""Asgard's mode of loading, and whether there is a cursor, to Airbyte's."""
+
+
 def source_words(source_type: str, config: Mapping[str, Any]) -> Words:
     """The configuration of a source, with its `sourceType`.
 
@@ -57,6 +66,37 @@ def sink_words(sink_type: str, config: Mapping[str, Any]) -> Words:
         ConfigError: an option is given twice, is missing, or is nothing that JSON has.
     """
     return _words(sink_type, config, "destinationType", {"s3": _s3})
+
+
+def stream_words(entry: Mapping[str, Any]) -> Words:
+    """One stream of a connection: `name`, and `mode`, `primary_key`, `cursor` as asgard.yml has them.
+
+    What is in Airbyte's own words already stays.
+
+    Raises:
+        ConfigError: a mode that Airbyte has not, or another key of ours.
+    """
+    if {"syncMode", "cursorField", "primaryKey"} & set(entry):
+        return dict(entry)
+    where = {"table": str(entry.get("name"))}
+    if strange := set(entry) - {"name", "mode", "primary_key", "cursor"}:
+        raise ConfigError(
+            f"Airbyte's streams have no {', '.join(sorted(strange))}",
+            hint="unset AIRBYTE_BASE_URL to load with Asgard's own connectors",
+            where=where,
+        )
+    words: Words = {"name": entry.get("name")}
+    cursor, keys = entry.get("cursor"), entry.get("primary_key") or []
+    if (mode := entry.get("mode")) is not None:
+        if (mode, cursor is not None) not in SYNC_MODES:
+            raise ConfigError(f"Airbyte has no mode {mode!r} {'with' if cursor else 'without'} a cursor",
+                              hint="replace, append, or merge with a cursor", where=where)  # fmt: skip
+        words["syncMode"] = SYNC_MODES[mode, cursor is not None]
+    if cursor is not None:
+        words["cursorField"] = [cursor]
+    if keys:
+        words["primaryKey"] = [[key] for key in ([keys] if isinstance(keys, str) else keys)]
+    return words
 
 
 def _words(

@@ -21,13 +21,13 @@ from asgard.app.documents import (
     page_of,
     refuse_references,
     removed,
+    revealed,
     shown,
 )
 from asgard.app.jobs import Page
 from asgard.app.mistakes import Mistakes
 from asgard.app.project import Project
 from asgard.app.project_file import SOURCES, TABLE_LISTS, values_of
-from asgard.app.references import References, resolve_tree
 from asgard.app.source_reading import SOURCE_NAME, read_source, source_class
 from asgard.app.specs import SourceSpec
 from asgard.app.validation import dotted, keys_of
@@ -74,8 +74,7 @@ def add_datasource(project: Project, new: NewSource) -> dict[str, Any]:
         mistakes.add("cannot be posted", path=dotted(CONFIG, key), hint=hint)
     mistakes.raise_if_any()
     id = str(uuid.uuid4())
-    name = _lake_name(new.name)
-    spec = _read(name, new.type, new.config, project.folder)
+    spec = _read(_lake_name(new.name), new.type, new.config, project.folder)
     hiding = Hiding(f"{KIND}/{id}", spec.config)
     body = {
         "label": new.name,
@@ -84,7 +83,15 @@ def add_datasource(project: Project, new: NewSource) -> dict[str, Any]:
         "config": hiding.of(new.config),
     }
     keep(project, hiding.taken)
-    return described(_stored(project, id, name, body))
+    return described(stored(project, id, new.name, body))
+
+
+def config_of(project: Project, new: NewSource) -> Any:
+    """What its connector reads; None where it does not know it, or not so."""
+    try:
+        return _read(_lake_name(new.name), new.type, new.config, project.folder).config
+    except (AsgardError, ImportError):
+        return None
 
 
 def datasources(project: Project, after: str | None, limit: int) -> Page:
@@ -121,7 +128,8 @@ def delete_datasource(project: Project, id: str) -> dict[str, Any]:
 def described(document: Document) -> dict[str, Any]:
     """As anybody may see it."""
     body = document.body
-    return {
+    known = {"airbyte_id": body["airbyte_id"]} if "airbyte_id" in body else {}
+    return known | {
         "id": document.id,
         "source_id": document.id,
         "name": body["label"],
@@ -145,15 +153,12 @@ def source_of(project: Project, id: str, tables: Sequence[Any] = ()) -> SourceSp
         Refused, Unreachable: the store of secrets does not give them.
     """
     document = found(project, KIND, id)
-    config, mistakes = dict(document.body["config"]), Mistakes()
+    config = dict(document.body["config"])
     if tables:
         config = {key: value for key, value in config.items() if key not in TABLE_LISTS}
     if not any(config.get(key) for key in TABLE_LISTS):
         config["tables"] = [*(tables or EVERYTHING)]
-    tree = resolve_tree(tree_of(config), References(project.folder), mistakes)
-    mistakes.raise_if_any()
-    plain = {key: node.plain() for key, node in tree.value.items()}
-    return _read(document.name, document.body["source_type"], plain, project.folder)
+    return _read(document.name, document.body["source_type"], revealed(project, config), project.folder)
 
 
 def _read(name: str, type_: str, config: Mapping[str, Any], folder: Path) -> SourceSpec:
@@ -173,8 +178,10 @@ def _lake_name(label: str) -> str:
     return f"{name}_source" if name in LAYERS else name
 
 
-def _stored(project: Project, id: str, name: str, body: Mapping[str, Any]) -> Document:
-    """Stored under its name, or with a number behind it where the project or another one has that name."""
+def stored(project: Project, id: str, label: str, body: Mapping[str, Any]) -> Document:
+    """Stored under the name that its tables stand under, or with a number behind it where the project or
+    another one has that name."""
+    name = _lake_name(label)
     taken: set[str] = set()
     if project.files is not None:
         taken = {other.casefold() for other in values_of(project.files.written.value.get(SOURCES))}
@@ -183,9 +190,9 @@ def _stored(project: Project, id: str, name: str, body: Mapping[str, Any]) -> Do
         while True:
             own = name if number == 1 else f"{name}_{number}"
             if own not in taken and store.add(Document(KIND, id, own, body)):
-                stored = store.get(KIND, id)
-                assert stored is not None
-                return stored
+                document = store.get(KIND, id)
+                assert document is not None
+                return document
             number += 1
 
 

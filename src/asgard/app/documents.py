@@ -17,9 +17,11 @@ from pydantic import BaseModel, SecretStr
 
 from asgard.app.mistakes import Mistakes
 from asgard.app.project import Project
+from asgard.app.references import References, resolve_tree
 from asgard.app.secrets import delete_secret, set_secret
 from asgard.app.shared_database import Tables, open_database
 from asgard.app.validation import SECRET_NAME, dotted
+from asgard.app.yaml_text import tree_of
 from asgard.core.errors import ConfigError
 from asgard.core.secret import STARS
 from asgard.state.documents import NAME, SCHEMA, SCHEMA_VERSION, Document, DocumentStore
@@ -152,6 +154,19 @@ def drop(project: Project, value: Any) -> None:
     for name in OURS.findall(str(value)):
         with suppress(ConfigError):  # it is gone already
             delete_secret(project.file, name)
+
+
+def revealed(project: Project, config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored config with its secrets.
+
+    Raises:
+        ConfigError: one of them is gone.
+        Refused: the store of secrets does not give them.
+    """
+    mistakes = Mistakes()
+    tree = resolve_tree(tree_of(config), References(project.folder), mistakes)
+    mistakes.raise_if_any()
+    return {key: node.plain() for key, node in tree.value.items()}
 
 
 def shown(value: Any) -> Any:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asgard.app import jobs
+from asgard.app.airbyte_documents import hands_over
+from asgard.app.airbyte_ingestions import connect, disconnect, started_job, sync_task
 from asgard.app.datasources import source_of
 from asgard.app.documents import created, found, open_documents, page_of, refuse_references
 from asgard.app.mistakes import Mistakes
@@ -60,16 +62,21 @@ def add_ingestion(project: Project, new: NewIngestion) -> dict[str, Any]:
                 f"there is no {kind} {posted_id!r} in the workspace {new.workspace_name!r}",
                 hint="workspace_name is that of the source and of the sink",
             )
-    lake_of(project, new.destination_id)
-    source = source_of(project, new.source_id, new.tables)
     id = str(uuid.uuid4())
-    asked = {"source_id": new.source_id, "destination_id": new.destination_id, "tables": list(new.tables)}
+    ends = (new.source_id, new.destination_id)
+    asked: dict[str, Any] = {"source_id": ends[0], "destination_id": ends[1], "tables": list(new.tables)}
+    source = found(project, "datasource", new.source_id).name
+    if hands_over(project):
+        asked["airbyte"] = connect(project, ends, new.workspace_name, new.connection_name, new.tables)
+    else:
+        lake_of(project, new.destination_id)
+        source_of(project, new.source_id, new.tables)
     task = jobs.task_of(KIND, of=id, asked=asked)
     with jobs.open_jobs(project) as store:
-        (job,) = store.queue.add([NewJob(task, sources=(source.name,), alone=f"{KIND} into {asked}")])
+        (job,) = store.queue.add([NewJob(task, sources=(source,), alone=f"{KIND} into {asked}")])
     body = {
         **asked,
-        "source": source.name,
+        "source": source,
         "workspace_name": new.workspace_name,
         "connection_name": new.connection_name,
         "job": job,
@@ -104,6 +111,8 @@ def delete_ingestion(project: Project, id: str) -> dict[str, Any]:
     document = found(project, KIND, id)
     with suppress(ConfigError):  # the queue has forgotten it
         jobs.cancel_job(project, document.body["job"])
+    if "airbyte" in document.body and hands_over(project):
+        disconnect(project, document, is_last=not _shares_connection(project, document))
     described = _described(project, document)
     with open_documents(project) as store:
         store.delete(KIND, id)
@@ -120,6 +129,8 @@ def ingest_task(
         Refused, Unreachable: the store of secrets does not give them.
     """
     asked = task["asked"]
+    if "airbyte" in asked:
+        return sync_task(project, task, run_id, emit, cancel)
     source = source_of(project, asked["source_id"], asked["tables"])
     alone = replace(
         project,
@@ -141,6 +152,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _described(project: Project, document: Document) -> dict[str, Any]:
     body = document.body
+    at_airbyte = {}
+    if "airbyte" in body:
+        at_airbyte["connection_id"] = body["airbyte"]["connection_id"]
+        at_airbyte["airbyte_job_id"] = started_job(project, document.id)
     try:
         job = jobs.job(project, body["job"])
     except ConfigError:
@@ -164,4 +179,17 @@ def _described(project: Project, document: Document) -> dict[str, Any]:
             {key: step[key] for key in ("step", "status", "rows_read", "total_rows") if key in step}
             for step in job["steps"]
         ],
-    }
+    } | at_airbyte
+
+
+def _shares_connection(project: Project, document: Document) -> bool:
+    """Whether another ingestion of the same name goes by the same connection of Airbyte."""
+    wanted = document.body["airbyte"]["connection_id"]
+    after: tuple[float, str] | None = None
+    with open_documents(project) as store:
+        while page := store.page(KIND, after, 500):
+            after = page[-1].created_at, page[-1].id
+            for one in page:
+                if one.id != document.id and one.body.get("airbyte", {}).get("connection_id") == wanted:
+                    return True
+    return False
