@@ -7,7 +7,7 @@ engine.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -31,7 +31,17 @@ class Settings(Config):
 
     environment: str = Field(default="development", description="Where this runs, for people.")
     pipeline_namespace: str = Field(default="asgard", description="The namespace of Spark jobs.")
+    transform_engine: Literal["embedded", "kubernetes"] | None = Field(
+        default=None,
+        description="What runs transforms; by default kubernetes where SPARK_IMAGE is set, else embedded.",
+    )
     spark_image: str | None = Field(default=None, description="The image of Spark jobs on Kubernetes.")
+    spark_version: str = Field(default="4.1.4", min_length=1, description="The Spark in that image.")
+    spark_lake_claim: str | None = Field(
+        default=None,
+        description="The claim of a volume with the lake's folder, where it is no bucket.",
+    )
+    kube_context: str | None = Field(default=None, description="The context of the kubeconfig to use.")
     spark_service_account: str = Field(default="spark-sa", description="The account that they run as.")
     s3_secret_name: str = Field(default="s3-credentials", description="The secret with the bucket's keys.")
     airbyte_base_url: Annotated[str, BeforeValidator(_airbyte_address)] | None = Field(

@@ -18,10 +18,11 @@ from typing import Any
 from asgard.app.history import log_file
 from asgard.app.project import Project
 from asgard.app.sinks import lake_of
+from asgard.app.spark_transforms import kubernetes_work
+from asgard.app.transform_tables import tables_read
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.engine import Engine
-from asgard.core.errors import QueryError
 from asgard.core.events import Emit, Kind
 from asgard.core.names import LAYERS, fold
 from asgard.core.stream import Mode
@@ -32,7 +33,6 @@ from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
 from asgard.observe.event_log import EventLog, to_all
 
-SOURCE_DATA = "source_data"
 REMEMBERED_RUNS = 100
 
 
@@ -75,7 +75,8 @@ def transform_task(
     name = TableName("silver", "", asked["table"])
 
     def work(setting: Setting) -> Outcome:
-        return _transform(workspace, task, name, setting)
+        do = kubernetes_work if "spark" in asked else _transform
+        return do(workspace, task, name, setting)
 
     try:
         step = Step(str(name), work, about={"mode": asked["write_mode"]})
@@ -90,7 +91,7 @@ def _transform(workspace: Workspace, task: Mapping[str, Any], name: TableName, s
     written = _runs(table)
     if task["of"] in written:
         return Outcome(setting.step, Status.UNCHANGED)
-    tables = _tables(workspace, asked["sql"])
+    tables = tables_read(workspace, asked["sql"])
     plain = {
         _as_written(parts): workspace.mount(found)
         for parts, found in tables.items()
@@ -125,40 +126,6 @@ def _runs(table: Table) -> tuple[str, ...]:
     with suppress(ValueError):
         return tuple(json.loads(position.token).get("runs", ()))
     return ()
-
-
-def _tables(workspace: Workspace, sql: str) -> dict[tuple[str, ...], TableName]:
-    """Which table each name of the statement means.
-
-    Raises:
-        QueryError: there is none, or more than one, of that name.
-    """
-    from asgard.transform.dependencies import names_read
-
-    there = list(workspace.lake.tables())
-    return {parts: _table(parts, there) for parts in names_read(sql)}
-
-
-def _table(parts: tuple[str, ...], there: list[TableName]) -> TableName:
-    written = ".".join(parts)
-    bronze = [name for name in there if name.layer == "bronze"]
-    if len(parts) == 1 and fold(written) == SOURCE_DATA:
-        candidates = [name for name in bronze if fold(name.name) == SOURCE_DATA] or bronze
-    elif len(parts) == 1:
-        candidates = [name for name in bronze if fold(name.name) == fold(written)]
-    elif fold(parts[0]) in LAYERS:
-        candidates = [name for name in there if fold(str(name)) == fold(written)]
-    else:
-        candidates = [name for name in bronze if fold(f"{name.source}.{name.name}") == fold(written)]
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
-        listed = ", ".join(map(str, candidates[:10]))
-        raise QueryError(f"{written} could be each of {len(candidates)} tables", hint=f"one of {listed}")
-    known = ", ".join(map(str, bronze[:10]))
-    raise QueryError(
-        f"there is no table {written}", hint=f"there are: {known}" if known else "nothing is ingested yet"
-    )
 
 
 def _as_written(parts: tuple[str, ...]) -> TableName | str:

@@ -1,7 +1,7 @@
 """Transforms that programs ask for over the API: one SELECT over a sink's tables, into a table of silver.
 
-Each runs as a job of the queue, on the embedded engine. What only Spark has, its status does not know: those
-fields are there and null.
+Each runs as a job of the queue, on the engine that the settings name: the embedded one, or Spark. What only
+Spark has, is null in the status of the other.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from asgard.app import jobs
@@ -19,6 +20,7 @@ from asgard.app.documents import found, open_documents
 from asgard.app.history import log_file
 from asgard.app.project import Project
 from asgard.app.sinks import first_sink, lake_of
+from asgard.app.spark_transforms import chosen, driver_log, live, live_events, names_in
 from asgard.core.errors import ConfigError
 from asgard.core.events import Kind
 from asgard.schedule.timetable import instant_text
@@ -55,7 +57,7 @@ class NewTransform:
         sql: exactly one SELECT.
         append: adds the rows to those that are there, instead of replacing them.
         table: the silver table, without its layer; by default one that belongs to this SQL alone.
-        wanted: what a cluster would be asked for; told again, and of no effect on the embedded engine.
+        wanted: what a cluster is asked for; told again, and of no effect on the embedded engine.
     """
 
     sql: str
@@ -82,13 +84,14 @@ def add_transform(project: Project, new: NewTransform) -> dict[str, Any]:
         "table": table,
         "sink": sink,
         "wanted": dict(new.wanted or {}),
+        **chosen(project, sink),
     }
     run_id, job = _queued(project, asked)
     lake = lake_of(project, sink).location
     return {
         "run_id": run_id,
         "status": "submitted",
-        "engine": ENGINE,
+        "engine": asked.get("engine", ENGINE),
         "job_id": job,
         "table": f"silver.{table}",
         "destination": f"{lake.rstrip('/')}/silver/{table}",
@@ -103,7 +106,13 @@ def status(project: Project, run_id: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is none, or the queue has forgotten it.
     """
-    return _status(run_id, _job(project, run_id))
+    job = _job(project, run_id)
+    known = _status(run_id, job)
+    if "spark" not in job.task["asked"]:
+        return known
+    if job.status == "running" and job.cancel_at is None:
+        return {**known, **live(project, run_id, job.task["asked"])}
+    return {**known, "executor_count": _measured(project, job).get("executors")}
 
 
 def transforms(project: Project, state: str | None, before: str | None, limit: int) -> jobs.Page:
@@ -128,8 +137,8 @@ def logs(project: Project, run_id: str) -> dict[str, Any]:
         ConfigError: there is none, or it ran on another machine.
     """
     job = _job(project, run_id)
-    text = ""
-    if job.attempt:
+    text = driver_log(project, run_id, job.task["asked"]) if job.attempt else ""
+    if job.attempt and not text:
         text = jobs.log_of(project, job.id).read_text(errors="replace")
     return {"run_id": run_id, "state": _state(job), "logs": text}
 
@@ -144,16 +153,10 @@ def events(project: Project, run_id: str) -> dict[str, Any]:
     told = [_event("Submitted", job.created_at, f"job {job.id} waits in the queue {job.queue}")]
     if job.started_at is not None:
         told.append(_event("Started", job.started_at, f"attempt {job.attempt} at {job.worker}"))
-    told += [
-        {
-            "type": "Warning" if "error" in event or event["event"] in WARNINGS else "Normal",
-            "reason": event["event"],
-            "message": _message(event),
-            "timestamp": event["at"],
-            "data": {key: value for key, value in event.items() if key not in ("at", "event", "run")},
-        }
-        for event in _log(project, job)
-    ]
+    told += sorted(
+        [*live_events(project, run_id, job.task["asked"]), *_told_by_run(project, job)],
+        key=lambda event: datetime.fromisoformat(event["timestamp"]),
+    )
     if job.finished_at is not None:
         reason = STATES[job.status].capitalize()
         told.append(_event(reason, job.finished_at, job.error or "", good=job.status == "done"))
@@ -167,19 +170,16 @@ def metrics(project: Project, run_id: str) -> dict[str, Any]:
         ConfigError: there is none.
     """
     job = _job(project, run_id)
-    known: dict[str, Any] = {}
-    for event in _log(project, job):
-        if event["event"] == Kind.MEASURED:
-            known = event
+    known = _measured(project, job)
     end = job.finished_at
-    figures = ("rows_in", "bytes_in", "rows_out", "bytes_out", "peak_memory_bytes")
+    took = None if end is None or job.started_at is None else round(end - job.started_at, 3)
+    figures = ("rows_in", "bytes_in", "rows_out", "bytes_out", "peak_memory_bytes", "executors")
     return {
         "run_id": run_id,
         "state": _state(job),
-        "engine": ENGINE,
-        "duration_seconds": None if end is None or job.started_at is None else round(end - job.started_at, 3),
+        "engine": job.task["asked"].get("engine", ENGINE),
+        "duration_seconds": known.get("duration_seconds", took),
         **{name: known.get(name) for name in figures},
-        "executors": None,
     }
 
 
@@ -239,6 +239,7 @@ def _status(run_id: str, job: Job) -> dict[str, Any]:
         "write_mode": job.task["asked"]["write_mode"],
         "attempt": job.attempt,
         "error": job.error,
+        **names_in(run_id, job.task["asked"]),
     }
 
 
@@ -249,11 +250,33 @@ def _event(reason: str, instant: float, message: str, *, good: bool = True) -> d
     }  # fmt: skip
 
 
+def _told_by_run(project: Project, job: Job) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "Warning" if "error" in event or event["event"] in WARNINGS else "Normal",
+            "reason": event["event"],
+            "message": _message(event),
+            "timestamp": event["at"],
+            "data": {key: value for key, value in event.items() if key not in ("at", "event", "run")},
+        }
+        for event in _log(project, job)
+    ]
+
+
 def _message(event: Mapping[str, Any]) -> str:
     error = event.get("error")
     if isinstance(error, dict):
         return str(error.get("what", ""))
     return " ".join(str(event[key]) for key in ("step", "phase", "what", "status") if key in event)
+
+
+def _measured(project: Project, job: Job) -> dict[str, Any]:
+    """The figures of the newest attempt; empty where they are not known."""
+    known: dict[str, Any] = {}
+    for event in _log(project, job):
+        if event["event"] == Kind.MEASURED:
+            known = event
+    return known
 
 
 def _log(project: Project, job: Job) -> Iterator[dict[str, Any]]:

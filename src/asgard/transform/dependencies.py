@@ -36,7 +36,7 @@ def tables_of(sql: str, known: Iterable[TableName] = (), dialect: str = DIALECT)
             layer; `where` has line and column.
     """
     by_fold = {fold(str(name)): name for name in known}
-    found = {_named(table, sql, by_fold) for table in _tables(parsed(sql, dialect))}
+    found = {_named(table, sql, by_fold) for table in tables_in(parsed(sql, dialect))}
     return tuple(sorted(by_fold.get(fold(str(name)), name) for name in found))
 
 
@@ -70,7 +70,7 @@ def names_read(sql: str, dialect: str = DIALECT) -> tuple[tuple[str, ...], ...]:
     """
     statement = parsed(sql, dialect)
     refuse_all_but_a_select(statement, sql, said="this takes")
-    return tuple(dict.fromkeys(_parts(table, sql)[0] for table in _tables(statement)))
+    return tuple(dict.fromkeys(_parts(table, sql)[0] for table in tables_in(statement)))
 
 
 def refuse_all_but_a_select(statement: exp.Expr, sql: str, said: str = "a model is") -> None:
@@ -107,7 +107,7 @@ def _refuse_functions(table: exp.Table, sql: str) -> None:
     raise _error(f"{name.lower()} is refused: {reason}", _place_of(name, sql), hint)
 
 
-def _tables(statement: exp.Expr) -> Iterator[exp.Table]:
+def tables_in(statement: exp.Expr) -> Iterator[exp.Table]:
     """Everything in the place of a table that is neither a CTE nor a function."""
     for table in statement.find_all(exp.Table):
         if isinstance(table.this, exp.Func):
