@@ -32,6 +32,7 @@ from asgard.api import (
 )
 from asgard.api.access import guard, insist_on_actions
 from asgard.api.bodies import Bodies
+from asgard.api.ending import told_of_the_end
 from asgard.api.problems import ANSWERS, handle_problems
 from asgard.api.served import Served
 
@@ -66,7 +67,8 @@ def create_app(
         platform = await run_in_threadpool(served)
         platform.start()
         try:
-            yield
+            with told_of_the_end(platform.drain):
+                yield
         finally:
             await run_in_threadpool(platform.stop)
 

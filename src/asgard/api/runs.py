@@ -102,7 +102,7 @@ async def _told(platform: Served, run: str, file: Path, known: int) -> AsyncIter
             number += 1
             if number > known:
                 yield f"id: {number}\nevent: {json.loads(line)['event']}\ndata: {line.decode()}\n\n"
-        if not goes_on and not data:
+        if not data and (platform.is_ending or not goes_on):
             return
         quiet = 0 if data else quiet + 1
         if quiet and quiet % LOOKS_PER_SIGN == 0:

@@ -112,9 +112,18 @@ class Served:
         self._thread = threading.Thread(target=working, name="worker")
         self._thread.start()
 
+    def drain(self) -> None:
+        """Takes no more jobs, and ends the answers that go on by themselves."""
+        self._drain.cancel("the server ends")
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether answers that go on by themselves should end."""
+        return self._drain.requested
+
     def stop(self) -> None:
         """Ends the worker and its runs; what they were at is done by the next one."""
-        self._drain.cancel("the server ends")
+        self.drain()
         self._stop.cancel("the server ends")
         if self._thread is not None:
             self._thread.join(PATIENCE_SECONDS)
