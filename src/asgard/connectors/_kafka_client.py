@@ -10,11 +10,13 @@ https://kafka.apache.org/protocol#protocol_error_codes
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from asgard.connectors._kafka_reach import no_answer, sign_in_hint, tls_hint
 from asgard.core.cancel import Cancel
 from asgard.core.errors import (
     AsgardError,
@@ -32,6 +34,9 @@ Result = TypeVar("Result")
 ASK_SECONDS = 0.2
 """How long the driver is waited for before a cancel or an error that it told aside is looked for."""
 
+MOST_TOLD = 100
+"""Errors that the driver told aside and that are kept; it goes on telling as long as nobody answers."""
+
 EARLIEST, LATEST = "earliest", "latest"
 
 _REFUSED = {
@@ -43,7 +48,8 @@ _NOT_THERE = {"UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC", "_UNKNOWN_PARTITION", "
               "TOPIC_EXCEPTION"}  # fmt: skip
 _LOST = {"OFFSET_OUT_OF_RANGE", "_AUTO_OFFSET_RESET", "_LOG_TRUNCATION", "INCONSISTENT_TOPIC_ID"}
 _AWAY = {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "_RESOLVE", "_MSG_TIMED_OUT",
-         "NETWORK_EXCEPTION", "BROKER_NOT_AVAILABLE", "_WAIT_COORD", "_DESTROY"}  # fmt: skip
+         "NETWORK_EXCEPTION", "BROKER_NOT_AVAILABLE", "_WAIT_COORD", "_DESTROY",
+         "_NOENT"}  # fmt: skip
 _DAMAGED = {"_BAD_MSG", "_BAD_COMPRESSION", "INVALID_MSG", "CORRUPT_MESSAGE"}
 GROUP_ERRORS = frozenset({"GROUP_AUTHORIZATION_FAILED", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR",
                           "COORDINATOR_LOAD_IN_PROGRESS"})  # fmt: skip
@@ -60,25 +66,42 @@ class Access:
 
     Attributes:
         settings: librdkafka's own, secrets among them.
+        timeout_seconds: how long brokers that have answered may be silent.
+        connection_timeout_seconds: how long the first answer may take.
         secrets: values that no text may show.
     """
 
     settings: Mapping[str, Any] = field(repr=False)
     timeout_seconds: float
+    connection_timeout_seconds: float
     secrets: tuple[str, ...] = field(repr=False)
+
+    def unanswered(self, told: Iterable[Any], seconds: float) -> Unreachable:
+        """The error about brokers that were silent for so long, from what the driver told meanwhile."""
+        said = [redact(one.str(), list(self.secrets)) for one in told if hasattr(one, "str")]
+        tls = "ssl" in str(self.settings.get("security.protocol", ""))
+        return no_answer(str(self.settings["bootstrap.servers"]), said, tls=tls, seconds=seconds)
 
     def translated(self, error: Any, **where: str) -> AsgardError:
         """The error of ours for one of the driver's (KafkaException or KafkaError)."""
-        inner = error.args[0] if isinstance(error, Exception) and error.args else error
-        name = inner.name() if hasattr(inner, "name") else type(error).__name__
+        inner, name = _inner(error), _name_of(error)
         retriable = bool(hasattr(inner, "retriable") and inner.retriable())
         said = redact(inner.str() if hasattr(inner, "str") else str(inner), list(self.secrets))
         return _as_ours(name, f"{said} ({name})", retriable).at(**where)
 
 
+def _inner(error: Any) -> Any:
+    return error.args[0] if isinstance(error, Exception) and error.args else error
+
+
+def _name_of(error: Any) -> str:
+    inner = _inner(error)
+    return str(inner.name()) if hasattr(inner, "name") else type(error).__name__
+
+
 def _as_ours(name: str, what: str, retriable: bool) -> AsgardError:
     if "AUTHENTICATION" in name:
-        return AuthenticationError(what, hint="check username, password and sasl_mechanism")
+        return AuthenticationError(what, hint=sign_in_hint(what))
     if name in _REFUSED:
         return Refused(
             what, hint="the user needs DESCRIBE and READ on the topic, and DESCRIBE on the cluster"
@@ -87,10 +110,12 @@ def _as_ours(name: str, what: str, retriable: bool) -> AsgardError:
         return QueryError(what, hint="asgard discover lists the topics that there are")
     if name in _LOST:
         return PositionLost(what, hint=LOST_HINT)
+    if name in _DAMAGED and "APIVERSION_QUERY" in what:  # the first answer of all
+        return ConfigError(what, hint="it is no broker that answers there: check bootstrap_servers")
     if name in _DAMAGED:
         return DataError(what, hint="the broker's log or the network damages messages; look at the broker")
     if name == "_SSL":
-        return ConfigError(what, hint="check ca_file, certificate_file and security_protocol")
+        return ConfigError(what, hint=tls_hint(what))
     if name == "_INVALID_ARG":
         return ConfigError(what, hint="an option has a value that Kafka's client does not take")
     if name in _AWAY or retriable:
@@ -117,7 +142,8 @@ class Session:
     def __init__(self, access: Access, cancel: Cancel) -> None:
         self._access = access
         self._cancel = cancel
-        self._told: list[Any] = []
+        self._told: deque[Any] = deque(maxlen=MOST_TOLD)
+        self._answered = False
         settings = {**access.settings, "error_cb": self._told.append}
         try:
             self._admin = driver().admin.AdminClient(settings)
@@ -172,39 +198,58 @@ class Session:
             request_timeout=self._access.timeout_seconds,
         )
         found = {at.partition: self.answer(soon, topic=topic).offset for at, soon in answers.items()}
-        missing = {partition: LATEST for partition, offset in found.items() if offset < 0}
-        return {**found, **self.offsets(topic, missing)}
+        missing = [partition for partition, offset in found.items() if offset < 0]
+        if any(wanted[partition] in (EARLIEST, LATEST) for partition in missing):
+            # The driver's way to say that the leader was not found: every log has a beginning and an end.
+            raise self._access.unanswered(self._told, self._access.timeout_seconds).at(topic=topic)
+        return {**found, **self.offsets(topic, dict.fromkeys(missing, LATEST))}
 
     def answer(self, future: Future[Any], **where: str) -> Any:
         """What a question brings; errors that the driver tells aside end the waiting."""
-        end = time.monotonic() + self._access.timeout_seconds + 1
+        seconds = self._patience
+        end = time.monotonic() + seconds + 1
         while not future.done() and time.monotonic() < end:
             self._admin.poll(0)
             self._look_aside()
             self._cancel.check()
             time.sleep(0.005)
         try:
-            return future.result(timeout=0)
+            found = future.result(timeout=0)
         except TimeoutError as error:
-            raise Unreachable(
-                f"no answer within {self._access.timeout_seconds:g} s", hint="check whether the brokers run"
-            ) from error
+            raise self._access.unanswered(self._told, seconds).at(**where) from error
         except Exception as error:
-            raise self._access.translated(error, **where) from error
+            raise self._final(error, seconds).at(**where) from error
+        self._answered = True
+        return found
 
     def _repeated(self, ask: Callable[[], Result]) -> Result:
         """Asks in short turns, until there is an answer, a final error, or no time left."""
-        end = time.monotonic() + self._access.timeout_seconds
+        seconds = self._patience
+        end = time.monotonic() + seconds
         while True:
             self._cancel.check()
             try:
-                return ask()
+                found = ask()
             except Exception as error:
-                ours = self._access.translated(error)
                 self._admin.poll(0)
                 self._look_aside()
-                if not ours.retryable or time.monotonic() > end:
-                    raise ours from error
+                if not self._access.translated(error).retryable or time.monotonic() > end:
+                    raise self._final(error, seconds) from error
+            else:
+                self._answered = True
+                return found
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that an answer may take; nobody waits long for who never answered."""
+        longest = self._access.timeout_seconds
+        return longest if self._answered else min(longest, self._access.connection_timeout_seconds)
+
+    def _final(self, error: Any, seconds: float) -> AsgardError:
+        """The error of ours that a question ends with."""
+        ours = self._access.translated(error)
+        silent = isinstance(ours, Unreachable) and _name_of(error) in _AWAY
+        return self._access.unanswered(self._told, seconds) if silent else ours
 
     def _look_aside(self) -> None:
         for told in self._told:
@@ -277,9 +322,16 @@ def places(topic: str, offsets: Mapping[int, int], epochs: Mapping[int, int] | N
 
 
 def access_of(
-    options: Iterable[tuple[str, Any]], timeout_seconds: float, secrets: Iterable[str | None]
+    options: Iterable[tuple[str, Any]],
+    timeouts_seconds: tuple[float, float],
+    secrets: Iterable[str | None],
 ) -> Access:
-    """The access with these settings of librdkafka; those that are None are left out."""
+    """The access with these settings of librdkafka; those that are None are left out.
+
+    Args:
+        timeouts_seconds: for any answer, and for the first.
+    """
+    timeout_seconds, connection_timeout_seconds = timeouts_seconds
     common = {
         "log_level": 0,  # errors are told as errors, not to stderr
         "client.id": "asgard",
@@ -288,4 +340,5 @@ def access_of(
         "reconnect.backoff.max.ms": 2000,
     }
     settings = {**common, **{key: value for key, value in options if value is not None}}
-    return Access(settings, timeout_seconds, tuple(secret for secret in secrets if secret))
+    known = tuple(secret for secret in secrets if secret)
+    return Access(settings, timeout_seconds, connection_timeout_seconds, known)

@@ -106,11 +106,14 @@ class KafkaConfig(Config):
         min_length=1,
         description="A consumer group that is told how far the lake is, for monitoring; never read.",
     )
-    timeout_seconds: float = Field(
-        default=30.0,
+    connection_timeout_seconds: float = Field(
+        default=10.0,
         gt=0,
-        validation_alias=AliasChoices("timeout_seconds", "connection_timeout"),
-        description="How long brokers may be silent.",
+        validation_alias=AliasChoices("connection_timeout_seconds", "connection_timeout"),
+        description="How long the first answer may take.",
+    )
+    timeout_seconds: float = Field(
+        default=30.0, gt=0, description="How long brokers that have answered may be silent."
     )
 
 
@@ -304,7 +307,7 @@ class KafkaSource(Source):
             ("ssl.key.password", reveal(config.key_password)),
         )
         secrets = (reveal(config.password), reveal(config.key_password))
-        return access_of(options, config.timeout_seconds, secrets)
+        return access_of(options, (config.timeout_seconds, config.connection_timeout_seconds), secrets)
 
     def _risks(self) -> list[str]:
         if _protocol(self.config) == "sasl_plaintext":
