@@ -274,8 +274,9 @@ SCHEMA = {
     },
 }
 DOCUMENTS = [
-    {"id": 1}, {"id": 0}, {"id": 1.5}, {"id": 10**30}, {"id": 2.0}, {}, [], 5, None, "x", {"id": 1, "name": "abc"},
-    {"id": 1, "name": "abcd"}, {"id": 1, "name": "A"}, {"id": 1, "name": None}, {"id": 1, "kind": 1},
+    {"id": 1}, {"id": 0}, {"id": 1.5}, {"id": 10**30}, {"id": 2.0}, {}, [], 5, None, "x",
+    {"id": 1, "name": "abc"}, {"id": 1, "name": "abcd"}, {"id": 1, "name": "A"}, {"id": 1, "name": None},
+    {"id": 1, "kind": 1},
     {"id": 1, "kind": None}, {"id": 1, "kind": "b"}, {"id": 1, "tags": []}, {"id": 1, "tags": [{"t": 1}]},
     {"id": 1, "tags": [{}]}, {"id": 1, "tags": [{"t": 1}] * 3}, {"id": 1, "tags": {}},
     {"id": 1, 'odd"key': True}, {"id": 1, 'odd"key': 1}, {"id": 1, "name": 5},

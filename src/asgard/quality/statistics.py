@@ -66,6 +66,9 @@ class Statistic(BoundedKind):
     def _complete(self) -> Self:
         if (self.metric == "quantile") != (self.quantile is not None):
             raise fault("the metric quantile needs quantile, and no other has it")
+        for bound in (self.min, self.max):
+            if self.metric not in ORDERED and bound is not None and number_of_text(bound) is None:
+                raise fault(f"{bound!r} is no number, and every {self.metric} is one")
         return self
 
     def questions(self) -> Iterator[Question]:
