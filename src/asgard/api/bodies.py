@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,6 +14,34 @@ from asgard.core.errors import ConfigError
 
 MOST_BODY_BYTES = 16 << 20
 """An ingestion of 10,000 tables has 2 MB. What is posted is held in memory several times while it is read."""
+
+
+MOST_NESTED = 50
+"""What is deeper than that is no config of anything, and would exhaust whoever walks it."""
+
+
+def shallow(value: Any) -> Any:
+    """The value, if it is nested no deeper than it can be walked.
+
+    Raises:
+        ValueError: it is.
+    """
+    level = [value]
+    for _ in range(MOST_NESTED):
+        level = [child for one in level for child in _children(one)]
+        if not level:
+            return value
+    raise ValueError(f"is nested deeper than {MOST_NESTED}")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+Options = Annotated[dict[str, Any], AfterValidator(shallow)]
+"""The options of a connector as they are posted."""
 
 
 class Bodies:

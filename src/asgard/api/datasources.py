@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from asgard.api.access import Reach, Reached, needs
+from asgard.api.bodies import Options
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
@@ -34,7 +35,7 @@ class SourceRequest(BaseModel):
     )  # fmt: skip
     source_type: str = Field(min_length=1, max_length=100, description="postgres, mysql, mongodb, kafka, ...")
     workspace_name: str = Field(default="default", min_length=1, max_length=200)
-    source_config: dict[str, Any] = Field(
+    source_config: Options = Field(
         validation_alias=AliasChoices("source_config", "config"), description="The connector's options."
     )
     name: str = Field(min_length=1, max_length=200)

@@ -1,7 +1,7 @@
 """Hears the signal that ends a server as soon as it comes.
 
-A server first waits for the answers that are under way, and only then tells the application. But the events of
-a run are an answer that goes on for hours, and the worker should take no job that it can only hand back.
+A server first waits for the answers that are under way, and only then tells the application. But the events
+of a run are an answer that goes on for hours, and the worker should take no job that it can only hand back.
 """
 
 from __future__ import annotations

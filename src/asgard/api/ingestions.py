@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from asgard.api.access import Reach, Reached, needs
+from asgard.api.bodies import Options
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
@@ -23,7 +24,7 @@ class IngestionRequest(BaseModel):
     destination_id: str = Field(min_length=1, max_length=100)
     workspace_name: str = Field(default="default", min_length=1, max_length=200)
     connection_name: str = Field(min_length=1, max_length=200)
-    tables: list[str | dict[str, Any]] = Field(
+    tables: list[str | Options] = Field(
         default=[],
         max_length=10_000,
         description="Names, or entries as asgard.yml has them (mode, primary_key, cursor, checks, ...). "

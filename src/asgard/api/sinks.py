@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from asgard.api.access import needs
+from asgard.api.bodies import Options
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform
@@ -33,7 +34,7 @@ class SinkRequest(BaseModel):
     )
     destination_type: str = Field(min_length=1, max_length=100, description="s3, local")
     workspace_name: str = Field(default="default", min_length=1, max_length=200)
-    destination_config: dict[str, Any] = Field(
+    destination_config: Options = Field(
         validation_alias=AliasChoices("destination_config", "config"),
         description="Of s3: s3_bucket_name, s3_bucket_path, keys. Of local: path, in the project's folder.",
     )
