@@ -19,6 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,17 +81,39 @@ def environment() -> dict[str, str]:
 
 @cache
 def spark_session() -> Any:
-    """The session of this process (`pyspark.sql.SparkSession`), `local[2]`; started once."""
+    """The session of this process (`pyspark.sql.SparkSession`): two threads; tasks are tried twice."""
     from pyspark.sql import SparkSession
 
     os.environ["SPARK_LOCAL_IP"] = HOST
     os.environ["PYSPARK_PYTHON"] = sys.executable  # its Python workers have the packages that this one has
-    builder = SparkSession.builder.master("local[2]").appName("asgard-tests")
+    builder = SparkSession.builder.master("local[2, 2]").appName("asgard-tests")
     for key, value in settings().items():
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     atexit.register(_stop, session)
     return session
+
+
+@contextmanager
+def sockets_closed() -> Iterator[None]:
+    """Closes what pyspark leaves to the garbage collector: the socket of each `collect` of this block."""
+    import pyspark.util
+
+    connect, opened = pyspark.util.local_connect_and_auth, []
+
+    def remembered(*arguments: Any) -> Any:
+        opened.append(connect(*arguments))
+        return opened[-1]
+
+    pyspark.util.local_connect_and_auth = remembered
+    try:
+        yield
+    finally:
+        pyspark.util.local_connect_and_auth = connect
+        for file, connection in opened:
+            with suppress(OSError):
+                file.close()
+            connection.close()
 
 
 def delta_jars() -> Path:
