@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,6 +251,27 @@ def test_a_query_reads_what_it_needs(s3: S3Source, config: dict[str, Any]) -> No
     with counted_reads() as reads:
         assert load(s3, "asked", query=f"SELECT sum(id)::BIGINT AS s {where}").rows == [{"s": 300_001}]
     assert sum(end - start for _, start, end in reads) < len(data) / 25
+
+
+@pytest.mark.parametrize(
+    ("where", "ids"),
+    [
+        ("v > 5", [2]),
+        ("v = 'nan'", [2]),
+        ("NOT v <= 1", [2]),
+        ("s.v > 5", [2]),
+        ("v = 1 AND s.v = 1", [1]),
+    ],
+)
+def test_a_query_finds_what_parquets_figures_leave_out(s3: S3Source, where: str, ids: list[int]) -> None:
+    """NaN, which is above every number, and in no minimum or maximum of a row group."""
+    rows = [{"id": 1, "v": 1.0, "s": {"v": 1.0}}, {"id": 2, "v": math.nan, "s": {"v": math.nan}}]
+    put(s3.place, "n/1.parquet", parquet(pa.Table.from_pylist(rows)))
+    put(s3.place, "n/2.parquet", parquet(pa.Table.from_pylist([{"id": 3, "v": None, "s": None}], pa.schema(
+        [("id", pa.int64()), ("v", pa.float64()), ("s", pa.struct([("v", pa.float64())]))]
+    ))))  # fmt: skip
+    found = load(s3, "asked", {"path": "n/*"}, query=f"SELECT id FROM object WHERE {where} ORDER BY id")
+    assert [row["id"] for row in found.rows] == ids
 
 
 def test_a_query_over_any_format(s3: S3Source) -> None:

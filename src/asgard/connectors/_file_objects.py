@@ -19,7 +19,7 @@ from asgard.core.position import Position, Token
 from asgard.core.source import Feature, Plan
 from asgard.core.stream import Selection, Split, Stream
 from asgard.transport.cloud import CloudConnection
-from asgard.transport.duck import literal
+from asgard.transport.duck import literal, replacing_floats
 from asgard.transport.objects import Bucket
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ class ObjectsSource(FileSource):
         table = self.file_set(name, options)
         if table.format == "parquet" and not (options.hive or options.columns or options.exclude_columns):
             urls = ", ".join(literal(f"{self.place.url}/{file.path}") for file in table.files)
-            room.execute(
-                f"CREATE TEMP VIEW {TABLE} AS SELECT * FROM read_parquet([{urls}], union_by_name = true)"
-            )
+            there = f"FROM read_parquet([{urls}], union_by_name = true)"
+            columns = room.sql(f"{there} LIMIT 0").to_arrow_reader().schema
+            room.execute(f"CREATE TEMP VIEW {TABLE} AS SELECT *{replacing_floats(columns)} {there}")
             return
         selection = Selection(super().describe(name, options), options=options)
         with super().plan([selection], {}) as plan:
