@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from asgard.app.lineage_spec import LineageSpec
 from asgard.app.mistakes import Mistakes
 from asgard.app.project_file import SOURCES, ProjectFile, find_project, read_project_file
 from asgard.app.quantities import Size
@@ -59,6 +60,11 @@ class ProjectKeys(Config):
         default=None, ge=1, le=MOST_PARALLEL, description="Splits read at once; the processors, at most 4."
     )
     state: str = Field(default=".asgard", min_length=1, description="The folder of history and logs.")
+    beside: bool = Field(
+        default=False,
+        description="For an environment's file: models are built beside production, and promoted.",
+    )
+    lineage: LineageSpec = Field(default=LineageSpec(), description="Who is told what was made of what.")
     queue: QueueSpec = Field(default=QueueSpec(), description="Where jobs wait, and how many run at a time.")
     schedules: dict[str, ScheduleSpec] = Field(
         default={}, description="What is run by itself, by name, beside the tables that have a frequency."
@@ -104,6 +110,7 @@ class Project:
         parallel: how many splits are read at the same time.
         masking_key: what columns are hashed and tokenized with; None where no table wants it.
         masking_key_unavailable: why there is none now: a store does not give it.
+        beside: whether models are built beside production, whose file is without the environment's overlay.
         files: what it was read from; None for a project that was put together.
     """
 
@@ -122,6 +129,8 @@ class Project:
     schedules: Mapping[str, ScheduleSpec] = field(default_factory=dict)
     masking_key: Secret | None = None
     masking_key_unavailable: AsgardError | None = None
+    lineage: LineageSpec = field(default_factory=LineageSpec)
+    beside: bool = False
     files: ProjectFile | None = field(default=None, repr=False, compare=False)
 
     def looked_up_anew(self) -> Project:
@@ -135,6 +144,7 @@ class Project:
         found = _project_of(self.files.looked_up_anew(), Mistakes(), {})
         return replace(
             self,
+            lake=found.lake,
             sources=found.sources,
             masking_key=found.masking_key,
             masking_key_unavailable=found.masking_key_unavailable,
@@ -206,6 +216,8 @@ def _project_of(
         schedules=keys.schedules,
         masking_key=keys.masking_key,
         masking_key_unavailable=silent.get(MASKING_KEY),
+        lineage=keys.lineage,
+        beside=keys.beside,
         files=files,
     )
 

@@ -6,6 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from asgard.app.history import log_file
+from asgard.app.lineage_spec import Listener, Nobody
+from asgard.app.measurements import open_measurements
 from asgard.app.models import Choice, building_step, chosen_models
 from asgard.app.streams import OpenSources, follow_steps, ingest_steps
 from asgard.app.workspace import Workspace
@@ -58,17 +60,20 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
     workspace.look_up_anew(older_than_seconds=JUST_OPENED_SECONDS)
     run_id = wish.run_id or new_run_id()
     log = EventLog(log_file(workspace.project.state_folder, run_id))
+    lineage = _lineage(workspace)
+    measurements = open_measurements(workspace.project.state_folder)
     setting = Setting(
         run=run_id,
         budget=workspace.budget,
         cancel=cancel,
-        emit=to_all([emit, log]),
+        emit=to_all([emit, log, measurements, lineage]),
         open_engine=workspace.open_engine,
         resolve=workspace.mount,
+        past=measurements.past,
     )
     selector = " ".join(wish.selectors)
     if wish.drain is not None:
-        with closing(log), OpenSources(workspace, cancel) as sources:
+        with closing(log), closing(lineage), OpenSources(workspace, cancel) as sources:
             steps = _followed(sources, wish.selectors, wish.drain)
             # Each log has its part for good: none of them ends and gives it back (Promise 5).
             workspace.budget = workspace.budget.shared(len(steps))
@@ -81,7 +86,16 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
         try:
             return run_steps(steps, setting, workspace.journal, selector, str(workspace.project.file))
         finally:
+            lineage.close()
             log.close()
+
+
+def _lineage(workspace: Workspace) -> Listener:
+    if workspace.project.lineage.openlineage is None:
+        return Nobody()
+    from asgard.app.lineage_events import lineage_listener  # with sqlglot and HTTP
+
+    return lineage_listener(workspace, workspace.project.lineage.openlineage)
 
 
 def _followed(sources: OpenSources, selectors: tuple[str, ...], drain: Cancel) -> list[Step]:
