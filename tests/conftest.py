@@ -12,7 +12,7 @@ import pytest
 
 from tests.servers.kafka import Broker, kafka_broker
 from tests.servers.postgres import Server, session_servers, shared_server
-from tests.servers.spark import spark_session
+from tests.servers.spark import sockets_closed, spark_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -28,10 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if REPOSITORY / "tests" / "reference" in item.path.parents:
             item.add_marker(pytest.mark.reference)
-        if "spark" in getattr(
-            item, "fixturenames", ()
-        ):  # pyspark leaves the socket of each result to the collector
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +63,12 @@ def kafka() -> Iterator[Broker]:
         yield broker
 
 
-@pytest.fixture(scope="session")
-def spark() -> Any:
-    """The Spark session of this worker, with Delta Lake."""
-    return spark_session()
+@pytest.fixture
+def spark() -> Iterator[Any]:
+    """The Spark session of this worker, with Delta Lake; started once."""
+    session = spark_session()
+    with sockets_closed():
+        yield session
 
 
 @pytest.fixture(scope="session")

@@ -165,7 +165,7 @@ def readable(text: str) -> str:
     text = re.sub(r"\s*(Use [`']try_\w+[`'] to|If necessary set) .*?(instead|this error)\.", "", text)
     text = re.sub(r"\s*SQLSTATE: \w{5}", "", text)
     # The statement stands one line below its frame (`as_query`).
-    return re.sub(r"\(line (\d+),", lambda found: f"(line {int(found[1]) - 1},", text.strip())
+    return re.sub(r"\bline (\d+)(,? pos)", lambda found: f"line {int(found[1]) - 1}{found[2]}", text.strip())
 
 
 def registered(spark: Any, name: str, frame: Any) -> None:
