@@ -35,6 +35,7 @@ REQUIREMENTS = {
         "connectorx==0.4.6",
     ),
     "dlt-mongodb": ("dlt[parquet,filesystem]==1.31.0", "pymongo==4.20.0", "pymongoarrow==1.15.0"),
+    "dlt-kafka": ("dlt[parquet,filesystem]==1.31.0", "confluent-kafka==2.16.1"),
     "dlt-s3": ("dlt[parquet,filesystem,s3]==1.31.0", "duckdb==1.5.5", "pandas==3.1.1"),
     "httpx": ("httpx==0.28.1", "orjson==3.11.4", "pyarrow==26.0.1"),
     # From 1.1.22 on the wheel fetches its program when it is first called.

@@ -1,4 +1,8 @@
-"""From a Kafka topic to the lake, beside a bare consumer: messages of 1 KB, two partitions, one broker."""
+"""From a Kafka topic to the lake, beside a bare consumer, dlt and ingestr: messages of 1 KB, two partitions.
+
+Asgard and the bare consumer know which message is the last; dlt is told how many there are, and ingestr ends
+by itself when nothing more comes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Any
 
 from asgard.core.table import TableName
 from asgard.lake.lakehouse import DeltaLake
-from bench.carriers import counted
+from bench.carriers import Carriers, counted, ingestr
 from bench.contest import Bar, Contender, Contest
 from bench.contests.orders import worker
 from bench.measure import Command
@@ -19,6 +23,8 @@ from tests.servers.kafka import Broker, kafka_broker
 
 TOPIC = "events"
 REFERENCE = "bare consumer to parquet"
+DLT, INGESTR = PEERS = ("dlt to parquet", "ingestr to parquet")
+COMPARED = ("wall_seconds", "client_cpu_seconds")
 MOST_MEGABYTES = 420
 HOWS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "asgard": ("asgard run, JSON checked and kept as text, committed Delta", {}),
@@ -48,14 +54,40 @@ def contests(setting: Setting) -> Iterator[Contest]:
                 judge=lambda _: counted(out, messages),
             ),
             *(_asgard(broker, folder, name, messages) for name in HOWS),
+            *_others(Carriers(folder, messages), broker),
         ]
         bars = [
             Bar("asgard", "client_cpu_seconds", 2.0, REFERENCE),
             Bar("asgard, raw", "client_cpu_seconds", 1.6, REFERENCE),
             Bar("asgard", "peak_bytes", MOST_MEGABYTES * 1e6),
+            *(
+                Bar("asgard", metric, 1.0, peer)
+                for peer in PEERS
+                for metric in ("wall_seconds", "client_cpu_seconds")
+            ),
         ]
         title = f"Kafka to the lake: {messages:,} messages of 1 KB"
         yield Contest("kafka", title, contenders, bars, messages, REFERENCE)
+
+
+def _others(to: Carriers, broker: Broker) -> Iterator[Contender]:
+    yield to.peer(
+        "dlt-kafka",
+        DLT,
+        "as its source of Kafka, batches of 3,000, values as text",
+        lambda env, own: env.script(
+            "dlt_kafka", broker.bootstrap, TOPIC, to.rows, own / "out", own / "scratch"
+        ),
+    )
+    uri = (
+        f"kafka://?bootstrap_servers={broker.bootstrap}&group_id=bench-{broker.bootstrap.rpartition(':')[2]}"
+    )
+    yield to.peer(
+        "ingestr",
+        INGESTR,
+        "1.1.21 (newer ones fetch their program), snappy, which is fixed; ends when nothing comes",
+        ingestr(uri, TOPIC),
+    )
 
 
 def _asgard(broker: Broker, folder: Path, name: str, messages: int) -> Contender:
