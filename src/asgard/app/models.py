@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from asgard.app.environments import BesideLake
 from asgard.app.mistakes import Mistakes
 from asgard.app.project import Project
 from asgard.app.validation import Entries, read_model
@@ -105,6 +106,7 @@ def _building(workspace: Workspace, model: Model) -> Building:
         upstream=upstream,
         fingerprint=model.fingerprint,
         definition=definition_of(model),
+        beside=workspace.lake.beside_of(model) if isinstance(workspace.lake, BesideLake) else {},
         tables={name: workspace.lake.table(name) for name in model.upstream},
         incremental=model.spec.incremental,
         dialect=model.spec.dialect,

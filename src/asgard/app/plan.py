@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from asgard.app.environments import changed_models
 from asgard.app.models import chosen_models, question_of
 from asgard.app.workspace import Workspace
 from asgard.core.errors import ConfigError
@@ -25,7 +26,8 @@ class Plan:
 
     Attributes:
         environment: beside production; empty for production itself.
-        models: all that were chosen; those with nothing to do, too.
+        models: all that were chosen; those with nothing to do, too. Beside production only those that are
+            another there.
     """
 
     environment: str
@@ -75,8 +77,10 @@ def plan(workspace: Workspace, selectors: Sequence[str] = (), *, full: bool = Fa
         raise ConfigError(f"no model matches {selector!r}", hint=error.hint)
     with workspace.open_engine(workspace.budget.engine_bytes) as engine:
         planner = Planner(engine, size_of, rebuild=full)
-        planned = tuple(planner.plan(_candidate(workspace, model)) for model in choice.models)
-    return Plan("", planned)
+        models = changed_models(workspace, choice.models)
+        planned = tuple(planner.plan(_candidate(workspace, model)) for model in models)
+    project = workspace.project
+    return Plan((project.environment or "") if project.beside else "", planned)
 
 
 def _candidate(workspace: Workspace, model: Model) -> Candidate:

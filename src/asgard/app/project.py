@@ -133,6 +133,17 @@ class Project:
     beside: bool = False
     files: ProjectFile | None = field(default=None, repr=False, compare=False)
 
+    def production(self) -> Project:
+        """The project without the environment's overlay, and without its sources.
+
+        Raises:
+            ConfigError: it cannot stand without the overlay.
+        """
+        if self.files is None or self.files.overlay is None:
+            return self
+        alone = replace(self.files, environment=None, overlay=None, written=self.files.base)
+        return _project_of(alone, Mistakes(), {}, with_sources=False)
+
     def looked_up_anew(self) -> Project:
         """The same project, whose references are looked up again: secrets may have been changed meanwhile.
 

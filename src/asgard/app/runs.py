@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from asgard.app.environments import changed_models
 from asgard.app.history import log_file
 from asgard.app.lineage_spec import Listener, Nobody
-from asgard.app.measurements import open_measurements
 from asgard.app.models import Choice, building_step, chosen_models
 from asgard.app.streams import OpenSources, follow_steps, ingest_steps
 from asgard.app.workspace import Workspace
@@ -61,15 +61,13 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
     run_id = wish.run_id or new_run_id()
     log = EventLog(log_file(workspace.project.state_folder, run_id))
     lineage = _lineage(workspace)
-    measurements = open_measurements(workspace.project.state_folder)
     setting = Setting(
         run=run_id,
         budget=workspace.budget,
         cancel=cancel,
-        emit=to_all([emit, log, measurements, lineage]),
+        emit=to_all([emit, log, lineage]),
         open_engine=workspace.open_engine,
         resolve=workspace.mount,
-        past=measurements.past,
     )
     selector = " ".join(wish.selectors)
     if wish.drain is not None:
@@ -115,6 +113,8 @@ def _followed(sources: OpenSources, selectors: tuple[str, ...], drain: Cancel) -
 def _steps(sources: OpenSources, choice: Choice, wish: RunWish) -> list[Step]:
     """Streams first, then models in their order."""
     workspace, selectors = sources.workspace, wish.selectors
+    if workspace.project.beside:
+        return _steps_beside(workspace, choice, wish)
     steps: list[Step] = []
     wanted = [*choice.unmatched, *choice.needed]
     if wanted or not selectors:
@@ -133,3 +133,15 @@ def _steps(sources: OpenSources, choice: Choice, wish: RunWish) -> list[Step]:
             hint="asgard.yml names the sources and their tables, models/ holds the models",
         )
     return steps
+
+
+def _steps_beside(workspace: Workspace, choice: Choice, wish: RunWish) -> list[Step]:
+    """The models that are another than production's; what they read of bronze is production's."""
+    if choice.unmatched:
+        told = ", ".join(choice.unmatched)
+        raise ConfigError(
+            f"{told} is no model, and {workspace.project.environment} builds models alone",
+            hint="it reads production's bronze tables; without --env they are loaded",
+        )
+    models = changed_models(workspace, choice.models)
+    return [building_step(workspace, model, rebuild=wish.full_refresh) for model in models]

@@ -50,7 +50,7 @@ class Workspace:
         parallel: int | None = None,
         with_sources: bool = True,
     ) -> Workspace:
-        """Reads the project file and opens it.
+        """Reads the project file and opens it; an environment beside production as what it is.
 
         Args:
             project: the file; by default asgard.yml in this folder or one above.
@@ -62,7 +62,12 @@ class Workspace:
         Raises:
             ConfigError: with every mistake of the file.
         """
-        return cls(load_project(project, env, memory=memory, parallel=parallel, with_sources=with_sources))
+        found = load_project(project, env, memory=memory, parallel=parallel, with_sources=with_sources)
+        if found.beside:
+            from asgard.app.environments import BesideWorkspace  # which is a workspace itself
+
+            return BesideWorkspace(found)
+        return cls(found)
 
     def look_up_anew(self, older_than_seconds: float = 0.0) -> None:
         """Looks up anew what the sources' options refer to: secrets are exchanged while a process runs.

@@ -27,6 +27,7 @@ COMMANDS = {
     "sample": ("asgard.cli.sources:sample", "Show the first rows of a stream, before any load."),
     "plan": ("asgard.cli.plan:plan", "Show which models a run would build, and why."),
     "run": ("asgard.cli.runs:run", "Load sources and build models."),
+    "promote": ("asgard.cli.promote:promote", "Make the tables of an environment production's."),
     "runs": ("asgard.cli.runs:runs", "List past runs, show one, or its log."),
     "jobs": ("asgard.cli.jobs:jobs", "List jobs; add, show, cancel or rerun one."),
     "schedules": ("asgard.cli.schedules:schedules", "List schedules; pause, resume, run one now."),
