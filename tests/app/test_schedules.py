@@ -215,8 +215,9 @@ def test_a_schedule_runs_now_and_stays_where_it_is(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("schedule", "said"),
     [
-        ({"run": ["a"]}, "needs one of every, after and files"),
-        ({"every": "hourly", "after": "x"}, "needs one of every, after and files"),
+        ({"run": ["a"]}, "needs one of every, after, files and arrivals"),
+        ({"every": "hourly", "after": "x"}, "needs one of every, after, files and arrivals"),
+        ({"files": "s3://b/*.csv"}, "files is of this machine; arrivals"),
         ({"every": "now"}, "is no frequency"),
         ({"every": "hourly", "timezone": "Mars/Olympus"}, "is no time zone"),
         ({"every": "hourly", "attempts": 0}, "attempts"),

@@ -53,6 +53,11 @@ class ScheduleSpec(Config):
     files: str | None = Field(
         default=None, min_length=1, description="Runs when files of this pattern have come or changed."
     )
+    arrivals: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Runs when files have come or changed in a source: uploads, or uploads.orders.",
+    )
     timezone: str = Field(default="UTC", description="Whose wall clock a word or a cron line means.")
     catch_up: Literal["latest", "all", "none"] = Field(
         default="latest", description="What becomes of times that passed while no worker was there."
@@ -76,6 +81,9 @@ class ScheduleSpec(Config):
 
     @model_validator(mode="after")
     def _one_reason(self) -> Self:
-        if sum(reason is not None for reason in (self.every, self.after, self.files)) != 1:
-            raise ValueError("needs one of every, after and files")
+        reasons = (self.every, self.after, self.files, self.arrivals)
+        if sum(reason is not None for reason in reasons) != 1:
+            raise ValueError("needs one of every, after, files and arrivals")
+        if self.files is not None and "://" in self.files:
+            raise ValueError("files is of this machine; arrivals: SOURCE.TABLE watches a source of files")
         return self

@@ -13,13 +13,14 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from asgard.app.arrivals import SETTLED_SECONDS, Arrivals, refuse_unknown
 from asgard.app.jobs import JobStore, JobWish, as_dict, new_job, open_jobs
 from asgard.app.mistakes import near
 from asgard.app.project import Project
 from asgard.app.quantities import parse_duration
 from asgard.app.schedule_specs import ScheduleSpec
 from asgard.app.specs import SourceSpec
-from asgard.core.errors import ConfigError
+from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.source import Feature
 from asgard.schedule.timetable import Timetable, instant_text
 from asgard.state.schedules import Progress
@@ -31,8 +32,6 @@ CRON_OF_WORDS = {"hourly": "0 * * * *", "daily": "0 0 * * *", "weekly": "0 0 * *
 LATE_SECONDS = 60.0
 """With `catch_up: none`: what is due may begin so much later, and is left out after that."""
 MOST_CAUGHT_UP = 1000
-SETTLED_SECONDS = 5.0
-"""A file that was written more recently than that may still be growing."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,10 @@ class Schedule:
 
     Attributes:
         name: its own in the project, or `SOURCE/FREQUENCY`.
-        table: when it is due; None for one that waits for another, for files, or always runs.
+        table: when it is due; None for one that waits for another, for files or arrivals, or always runs.
         after: the schedule that it follows.
         files: the pattern that it watches, absolute.
+        arrivals: the source, or `source.table`, whose files it watches.
         says: the reason, as the project has it.
     """
 
@@ -53,6 +53,7 @@ class Schedule:
     table: Timetable | None = None
     after: str | None = None
     files: str | None = None
+    arrivals: str | None = None
     catch_up: str = "latest"
 
 
@@ -63,7 +64,7 @@ def schedules_of(project: Project) -> dict[str, Schedule]:
     """All schedules of a project, by name: those with a name of their own, then those of tables' frequencies.
 
     Raises:
-        ConfigError: one is after a schedule that is not there.
+        ConfigError: one is after a schedule that is not there, or watches what keeps no files.
     """
     found = {name: _named(project, name, spec) for name, spec in project.schedules.items()}
     for source in project.sources.values():
@@ -72,6 +73,8 @@ def schedules_of(project: Project) -> dict[str, Schedule]:
         if one.after is not None and one.after not in found:
             there = near(one.after, list(found)) or f"there are: {', '.join(found)}"
             raise ConfigError(f"schedules.{one.name}.after: there is no schedule {one.after!r}", hint=there)
+        if one.arrivals is not None and project.sources:  # who only looks at schedules has not read them
+            refuse_unknown(project, one.arrivals)
     return found
 
 
@@ -82,6 +85,8 @@ def _named(project: Project, name: str, spec: ScheduleSpec) -> Schedule:
     if spec.files is not None:
         pattern = os.path.join(project.folder, os.path.expanduser(spec.files))
         return Schedule(name, wish, f"files {spec.files}", files=pattern)
+    if spec.arrivals is not None:
+        return Schedule(name, wish, f"arrivals {spec.arrivals}", arrivals=spec.arrivals)
     assert spec.every is not None
     table = timetable(spec.every, spec.timezone)
     return Schedule(name, wish, spec.every, table=table, catch_up=spec.catch_up)
@@ -190,18 +195,48 @@ def _schedule(project: Project, name: str) -> Schedule:
 # ---- the clock
 
 
-def tick(project: Project, schedules: Mapping[str, Schedule], store: JobStore) -> list[str]:
+def tick(
+    project: Project, schedules: Mapping[str, Schedule], store: JobStore, arrivals: Arrivals | None = None
+) -> list[str]:
     """Puts the jobs of all schedules that are due into the queue; gives their ids.
 
     Any number of clocks may tick on one store: what one has asked for, no other asks for again.
+
+    Args:
+        arrivals: looks for files in sources; None leaves schedules that wait for them where they are.
+
+    Raises:
+        AsgardError: a source could not be looked into; all other schedules have been seen to.
     """
     now, progress = store.schedules.progress()
     added: list[str] = []
+    trouble: AsgardError | None = None
     for one in schedules.values():
         known = progress.get(one.name, Progress(False, ""))
-        if not known.paused:
+        if known.paused:
+            continue
+        if one.arrivals is None:
             added += _tick_one(project, one, known.reached, now, store) or []
+        elif arrivals is not None:
+            try:
+                seen = arrivals.seen(project, one.arrivals)
+            except AsgardError as error:
+                trouble = error
+            else:
+                added += _tick_arrivals(project, one, known.reached, seen, store) or []
+    if trouble is not None:
+        raise trouble
     return added
+
+
+def _tick_arrivals(
+    project: Project, one: Schedule, known: str, seen: str | None, store: JobStore
+) -> list[str] | None:
+    if seen is None or seen == known:
+        return None
+    come = set(seen.split()) - set(known.split()) - {"files"}
+    jobs = [new_job(project, one.wish, one.name)] if come else []
+    return store.schedules.advance(one.name, known, seen, jobs, _unless(one))
 
 
 def _tick_one(project: Project, one: Schedule, seen: str, now: float, store: JobStore) -> list[str] | None:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asgard.app.arrivals import Arrivals
 from asgard.app.history import journal_file
 from asgard.app.jobs import RUN, TASK_FORMAT, JobStore, job_log, open_jobs, run_of
 from asgard.app.project import Project, load_project
@@ -126,6 +127,7 @@ class _Worker:
     def __post_init__(self) -> None:
         self._schedules = self._read_schedules()
         self._files = self._stamp()
+        self._arrivals = Arrivals(patient=self.wish.until_idle)
         self._running: list[_Running] = []
         self._ended = threading.Event()
         self._looked = self._tidied = -TIDY_SECONDS
@@ -178,7 +180,7 @@ class _Worker:
         queue = self.store.queue
         if self.wish.clock:
             self._follow_project()
-            tick(self.project, self._schedules, self.store)
+            tick(self.project, self._schedules, self.store, self._arrivals)
         if time.monotonic() - self._tidied > TIDY_SECONDS:
             queue.forget(self.project.queue.keep_days)
             _forget_logs(self.project)
