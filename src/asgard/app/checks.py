@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from asgard.app.contract_files import table_checks
 from asgard.app.streams import OpenSources, expand
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.check import Check, CheckResult
 from asgard.core.stream import Mode
-from asgard.core.table import TableName
+from asgard.core.table import Table, TableName
 from asgard.flow.ingest import in_lake_names, known_names
 from asgard.quality.audit import AuditContext, audit
 from asgard.quality.spec import checks_of
@@ -30,29 +31,59 @@ def check_tables(workspace: Workspace, names: Sequence[str]) -> Iterator[tuple[s
         ConfigError: there is no table of a name, or a check does not fit its table.
     """
     chosen = {workspace.table(name).name for name in names}
-    for name, checks in _all_checks(workspace):
-        table = workspace.lake.table(name)
-        if (chosen and name not in chosen) or not checks or not table.exists():
-            continue
-        mount = table.mount()
-        fitted = [in_lake_names(check, known_names(table)) for check in checks]
-        context = AuditContext(
-            Mode.REPLACE, previous_rows=mount.rows, now=datetime.now(UTC), resolve=workspace.mount
-        )
-        with workspace.open_engine(workspace.budget.engine_bytes) as engine:
-            verdict = audit(engine, fitted, mount, table.mount, context)
-        for result in verdict.results:
-            yield str(name), result
+    for name, checks in all_checks(workspace):
+        if not chosen or name in chosen:
+            yield from ((str(name), result) for result in answers(workspace, name, checks))
 
 
-def _all_checks(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check, ...]]]:
+def answers(workspace: Workspace, name: TableName, checks: Sequence[Check]) -> tuple[CheckResult, ...]:
+    """The answers to checks about a table as it is; none when it does not exist yet.
+
+    Raises:
+        ConfigError: a check does not fit the table.
+    """
+    table = workspace.lake.table(name)
+    if not checks or not table.exists():
+        return ()
+    mount = table.mount()
+    context = AuditContext(
+        Mode.REPLACE, previous_rows=mount.rows, now=datetime.now(UTC), resolve=workspace.mount
+    )
+    with workspace.open_engine(workspace.budget.engine_bytes) as engine:
+        return audit(engine, fitted(table, checks), mount, table.mount, context).results
+
+
+def fitted(table: Table, checks: Sequence[Check]) -> list[Check]:
+    """The checks in the table's own names of columns."""
+    names = known_names(table)
+    return [in_lake_names(check, names) for check in checks]
+
+
+def all_checks(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check, ...]]]:
+    """The tables of the project with their checks, those of their contracts among them."""
     with OpenSources(workspace, Cancel()) as sources:
         for name, spec in workspace.project.sources.items():
-            if any(table.checks for table in spec.tables):
+            if any(table.checks or table.contract for table in spec.tables):
                 for wanted in expand(sources, name, spec):
-                    yield wanted.table, checks_of(wanted.spec.checks)
+                    yield wanted.table, table_checks(workspace.project, wanted.spec, wanted.table)
     for model in workspace.models:
         yield model.name, model.checks
+
+
+def checks_of_table(workspace: Workspace, name: TableName) -> tuple[Check, ...]:
+    """The checks that the project has for a table; none for one that it does not know."""
+    return next((checks for table, checks in all_checks(workspace) if table == name), ())
+
+
+def contracts_of(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check, ...]]]:
+    """The tables that have a contract, with what it asks."""
+    with OpenSources(workspace, Cancel()) as sources:
+        for name, spec in workspace.project.sources.items():
+            if any(table.contract for table in spec.tables):
+                for wanted in expand(sources, name, spec):
+                    if wanted.spec.contract is not None:
+                        only = wanted.spec.model_copy(update={"checks": ()})
+                        yield wanted.table, table_checks(workspace.project, only, wanted.table)
 
 
 def declared_checks(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:

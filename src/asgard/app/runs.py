@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from asgard.app.environments import changed_models
 from asgard.app.history import log_file
 from asgard.app.lineage_spec import Listener, Nobody
+from asgard.app.measurements import open_measurements
 from asgard.app.models import Choice, building_step, chosen_models
 from asgard.app.streams import OpenSources, follow_steps, ingest_steps
 from asgard.app.workspace import Workspace
@@ -61,13 +62,15 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
     run_id = wish.run_id or new_run_id()
     log = EventLog(log_file(workspace.project.state_folder, run_id))
     lineage = _lineage(workspace)
+    measurements = open_measurements(workspace.project.state_folder)
     setting = Setting(
         run=run_id,
         budget=workspace.budget,
         cancel=cancel,
-        emit=to_all([emit, log, lineage]),
+        emit=to_all([emit, log, measurements, lineage]),
         open_engine=workspace.open_engine,
         resolve=workspace.mount,
+        past=measurements.past,
     )
     selector = " ".join(wish.selectors)
     if wish.drain is not None:

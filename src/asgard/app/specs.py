@@ -154,6 +154,12 @@ class TableSpec(Config):
     checks: tuple[CheckSpec, ...] = Field(
         default=(), description="What the rows must be up to before they appear."
     )
+    contract: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The file of a data contract (ODCS) that the rows must keep to, too: "
+        "contracts/orders.odcs.yaml; behind a # what it calls the table.",
+    )
     mask: dict[str, Mask] = Field(
         default={},
         description="Columns that may not lie in clear: hash, tokenize, partial or redact. Done before "

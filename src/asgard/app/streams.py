@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from asgard.app.backfill import backfilling
+from asgard.app.contract_files import table_checks
 from asgard.app.project import Project, SourceSpec, TableSpec
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
@@ -28,7 +29,6 @@ from asgard.flow.run import Step
 from asgard.flow.setting import Setting
 from asgard.flow.window import Window
 from asgard.quality.masking import Masking, misused
-from asgard.quality.spec import checks_of
 
 Work = Callable[[Setting], Outcome]
 
@@ -316,7 +316,7 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
         options=spec.options,
     )
     table = workspace.lake.table(wanted.table)
-    checks = checks_of(spec.checks)
+    checks = table_checks(workspace.project, spec, wanted.table)
     return Pipeline(source, selection, table, checks, spec.allow_missing, anew=anew, masking=masking)
 
 

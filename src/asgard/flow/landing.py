@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from asgard.core.check import Check, OnFail, Verdict
 from asgard.core.engine import Engine
@@ -79,6 +80,7 @@ def _examined(
         now=setting.clock.now(),
         resolve=setting.resolve,
         table=standard.table,
+        past=partial(setting.past, setting.step),
     )
     with _interruptible(setting) as engine:
         verdict = audit(engine, standard.checks, prepared.fresh(), prepared.mount, context)

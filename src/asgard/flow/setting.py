@@ -12,6 +12,11 @@ from asgard.core.clock import Clock, SystemClock
 from asgard.core.engine import Engine
 from asgard.core.events import Emit, Event, Kind
 from asgard.core.table import Mount, TableName
+from asgard.quality.tables import Past
+
+
+def _nothing_measured(table: str, check: str) -> Past | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Setting:
         open_engine: opens an engine that keeps to the given bytes.
         resolve: the newest mount of a table by name, for checks that look at other tables and for models.
         step: name of the step that events are about.
+        past: what a check measured at earlier loads of a table, by their names; None where nothing is known.
     """
 
     run: str
@@ -36,6 +42,7 @@ class Setting:
     resolve: Callable[[TableName], Mount]
     clock: Clock = field(default_factory=SystemClock)
     step: str = ""
+    past: Callable[[str, str], Past | None] = _nothing_measured
 
     def for_step(self, step: str) -> Setting:
         """The same surroundings for one step."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from asgard.core.check import Check, Verdict
+from asgard.core.check import Check, CheckResult, Verdict
 from asgard.core.engine import Engine
 from asgard.core.table import Mount
 from asgard.quality.failing import question_of
@@ -44,6 +44,23 @@ def audit(
     """
     if not checks:
         return Verdict()
-    tables = attach(engine, [question_of(check) for check in checks], fresh, whole, context, asks_whole)
-    figures = measured(engine, checks, tables)
-    return Verdict(tuple(judged(c, f, context) for c, f in zip(checks, figures, strict=True)))
+    absent = _absent(checks, fresh)
+    asked = [check for check in checks if check not in absent]
+    tables = attach(engine, [question_of(check) for check in asked], fresh, whole, context, asks_whole)
+    figures = iter(measured(engine, asked, tables))
+    return Verdict(
+        tuple(
+            CheckResult(check, False, "the table has no such column")
+            if check in absent
+            else judged(check, next(figures), context)
+            for check in checks
+        )
+    )
+
+
+def _absent(checks: Sequence[Check], fresh: Mount) -> list[Check]:
+    """Checks about a column that is not there although a check of `columns` wants it: they have failed."""
+    there = {name.casefold() for name in fresh.schema.names}
+    wanted = {name.casefold() for c in checks if c.kind == "columns" for name in c.options["names"]}
+    gone = wanted - there
+    return [check for check in checks if any(name.casefold() in gone for name in check.columns)]

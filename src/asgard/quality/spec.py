@@ -146,11 +146,15 @@ class CheckSpec(Config):
 
 def checks_of(specs: Iterable[CheckSpec]) -> tuple[Check, ...]:
     """The checks of a table, with names that are unique in it: a second one of a name is `name #2`."""
+    return uniquely_named(check for spec in specs for check in spec.checks())
+
+
+def uniquely_named(checks: Iterable[Check]) -> tuple[Check, ...]:
+    """The same checks, the second one of a name called `name #2`."""
     seen: Counter[str] = Counter()
     made = []
-    for spec in specs:
-        for check in spec.checks():
-            seen[check.name] += 1
-            count = seen[check.name]
-            made.append(check if count == 1 else replace(check, name=f"{check.name} #{count}"))
+    for check in checks:
+        seen[check.name] += 1
+        count = seen[check.name]
+        made.append(check if count == 1 else replace(check, name=f"{check.name} #{count}"))
     return tuple(made)
