@@ -324,10 +324,10 @@ def test_a_table_that_was_written_anew_cannot_be_appended_from(shop: Shop) -> No
 
 def test_where_transaction_numbers_have_wrapped_only_near_rows_count_as_new() -> None:
     cursor = CursorColumn('"at"', "timestamp with time zone", "time")
-    early = Mark("", 1, "at", cursor.type, "2024-01-01", 5000)
+    early = Mark("at", cursor.type, "2024-01-01", "", 1, 5000)
     wrapped = (1 << 32) + 9000
-    assert "at" not in window_condition(cursor, early, Mark("", 1, "at", cursor.type, None, 9000), 0)
-    said = window_condition(cursor, early, Mark("", 1, "at", cursor.type, None, wrapped), 0)
+    assert "at" not in window_condition(cursor, early, Mark("at", cursor.type, None, "", 1, 9000), 0)
+    said = window_condition(cursor, early, Mark("at", cursor.type, None, "", 1, wrapped), 0)
     assert "interval '604800.0 seconds'" in said
     assert '"at" IS NULL' in said
 

@@ -9,21 +9,18 @@ Reference: https://dev.mysql.com/doc/refman/8.0/en/information-schema-innodb-trx
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from asgard.connectors._mysql_types import BINARY, INTEGERS, NUMBERS, TIMES, Attribute
 from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError, PositionLost, Refused
-from asgard.core.position import Token
 from asgard.transport.mysql import Connection, literal, quote
+from asgard.transport.sql_plan import RESYNC, CursorMark
 
-FORMAT = 1
-RESYNC = "asgard resync reads the table anew"
 Guard = Literal["transactions", "lag", "off"]
 MOST_WAIT_SECONDS = 5.0
 """How long a plan waits for transactions that are writing."""
@@ -41,48 +38,17 @@ FROM information_schema.innodb_trx
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Where a stream stands: the content of a token.
+class Mark(CursorMark):
+    """Where a stream stands: the content of a token. Every row below its bound, or with it, that there will
+    ever be was there.
 
     Attributes:
-        cursor, type: the cursor's column and bare type.
-        bound: a value of the cursor, as the server writes it: every row below it, or with it, that there will
-            ever be was there. None when nothing can be said.
         ranges: where the splits of a first load begin, while it may be resumed.
         left_above: rows above the bound were left for later (`until`).
     """
 
-    cursor: str
-    type: str
-    bound: str | None
     ranges: list[int] | None = None
     left_above: bool = False
-
-    def token(self) -> Token:
-        """The mark as text."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
-
-    @classmethod
-    def read(cls, token: Token, cursor: CursorColumn) -> Mark:
-        """The mark of a token, if it is one of this cursor.
-
-        Raises:
-            PositionLost: it is none of ours, of a newer format, or of another column or type.
-        """
-        try:
-            document = json.loads(token)
-            if document.pop("format") != FORMAT:
-                raise ValueError("unknown format")
-            mark = cls(**document)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PositionLost(f"the position is none of this version: {error}", hint=RESYNC) from error
-        if (mark.cursor, mark.type) != (cursor.name, cursor.base):
-            raise PositionLost(
-                f"the position is of cursor {mark.cursor} ({mark.type}), "
-                f"wanted is {cursor.name} ({cursor.base})",
-                hint=RESYNC,
-            )
-        return mark
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import queue
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from asgard.connectors._mysql_catalog import Relation
 from asgard.connectors._mysql_cursor import (
@@ -30,10 +30,10 @@ from asgard.connectors._mysql_splits import Reading, ranges_of, splits_of
 from asgard.connectors._mysql_types import Attribute
 from asgard.core.cancel import Cancel
 from asgard.core.errors import Cancelled, QueryError, Refused, Unreachable
-from asgard.core.position import DONE, Position, Token
-from asgard.core.source import Plan
-from asgard.core.stream import Mode, Selection, Split
+from asgard.core.position import DONE, Position
+from asgard.core.stream import Mode
 from asgard.transport.mysql import Connection, Server
+from asgard.transport.sql_plan import SqlPlan, SqlWish, StreamPlan
 
 GATE_SECONDS = 3
 """How long the moment's lock may be waited for: meanwhile others wait behind it."""
@@ -41,26 +41,10 @@ BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A stream as it is to be read.
+class Wish(SqlWish[Reading, Attribute, Relation]):
+    """A stream as it is to be read."""
 
-    Attributes:
-        attributes: all columns that there are: the cursor need not be read.
-        relation: None for a query.
-        source: what stands behind FROM.
-    """
-
-    selection: Selection
-    reading: Reading
-    attributes: Sequence[Attribute]
-    relation: Relation | None
-    source: str
     guard: Guard = "transactions"
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return self.selection.stream.full_name
 
     @property
     def cursor(self) -> CursorColumn | None:
@@ -69,27 +53,10 @@ class Wish:
         Raises:
             QueryError: there is no such column.
         """
-        name = self.selection.cursor
-        if name is None:
-            return None
-        found = next((attribute for attribute in self.attributes if attribute.name == name), None)
+        found = self.cursor_attribute
         if found is None:
-            raise QueryError(
-                f"there is no column {name!r} for the cursor",
-                hint=f"the columns are {', '.join(attribute.name for attribute in self.attributes)}",
-            )
+            return None
         return CursorColumn.of(found)
-
-
-@dataclass
-class StreamPlan:
-    """What a plan says about one stream."""
-
-    splits: list[Split] = field(default_factory=list)
-    token: Token | None = None
-    resumable: bool = False
-    resumed: bool = False
-    warnings: list[str] = field(default_factory=list)
 
 
 class Snapshot:
@@ -136,19 +103,13 @@ class Snapshot:
                 self._free.get_nowait().close()
 
 
-class MysqlPlan(Plan):
+class MysqlPlan(SqlPlan):
     """Holds the snapshot until it is closed."""
 
     def __init__(
         self, plans: Mapping[str, StreamPlan], close: Callable[[], None], warnings: Sequence[str]
     ) -> None:
-        super().__init__(
-            [split for plan in plans.values() for split in plan.splits],
-            {stream: plan.token for stream, plan in plans.items() if plan.token is not None},
-            frozenset(stream for stream, plan in plans.items() if plan.resumable),
-            frozenset(stream for stream, plan in plans.items() if plan.resumed),
-            [*(warning for plan in plans.values() for warning in plan.warnings), *warnings],
-        )
+        super().__init__(plans, warnings)
         self._close = close
 
     def close(self) -> None:
@@ -227,7 +188,9 @@ class Planner:
         if position is not None and self._resume(out, wish, cursor, position):
             return out
         since = (
-            Mark.read(position.token, cursor) if position is not None and position.token is not None else None
+            Mark.read_of(position.token, cursor.name, cursor.base)
+            if position is not None and position.token is not None
+            else None
         )
         bound = self._bound(out, wish, cursor, since, until)
         now = Mark(cursor.name, cursor.base, bound, left_above=bool(until))
@@ -247,7 +210,7 @@ class Planner:
         """Finishes a half-read first load."""
         if position.pending is None or not wish.selection.primary_key:
             return False
-        mark = Mark.read(position.pending, cursor)
+        mark = Mark.read_of(position.pending, cursor.name, cursor.base)
         if mark.ranges is None:
             return False
         self._split(out, wish, "", mark.ranges)

@@ -9,15 +9,13 @@ Reference: https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from asgard.core.errors import ConfigError, PositionLost, Unreachable
-from asgard.core.position import Token
+from asgard.transport.sql_plan import RESYNC, CursorMark
 
-FORMAT = 1
 XID_MODULUS = 1 << 32
 Guard = Literal["snapshot", "lag", "off"]
 WRAPPED_DAYS = 7
@@ -48,15 +46,13 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Where a stream stands: the content of a token.
+class Mark(CursorMark):
+    """Where a stream stands: the content of a token. The bound is the cursor's highest finite value; None
+    when there was none, or when it was not looked for.
 
     Attributes:
         system: of the snapshot.
         oid: of the table; 0 for a query.
-        cursor, type: the cursor's column and type.
-        bound: the cursor's highest finite value, as the server writes it; None when there was none, or when
-            it was not looked for.
         xmin: of the snapshot; None where rows do not tell their transaction.
         files: oid of each storage (the table, its partitions) to its file number, which changes when the
             table is written anew.
@@ -66,35 +62,10 @@ class Mark:
 
     system: str
     oid: int
-    cursor: str
-    type: str
-    bound: str | None
     xmin: int | None
     files: Mapping[str, int] = field(default_factory=dict)
     pages: Mapping[str, list[int]] | None = None
     left_above: bool = False
-
-    def token(self) -> Token:
-        """The mark as text."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
-
-    @classmethod
-    def read(cls, token: Token) -> Mark:
-        """The mark of a token.
-
-        Raises:
-            PositionLost: it is none of ours, or of a newer format.
-        """
-        try:
-            document = json.loads(token)
-            if document.pop("format") != FORMAT:
-                raise ValueError("unknown format")
-            return cls(**document)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PositionLost(f"the position is none of this version: {error}", hint=RESYNC) from error
-
-
-RESYNC = "asgard resync reads the table anew"
 
 
 def trusted(mark: Mark, now: Mark, snapshot: Snapshot) -> None:

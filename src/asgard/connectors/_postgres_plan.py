@@ -10,12 +10,11 @@ Reference: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTION
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asgard.connectors._postgres_catalog import Relation
 from asgard.connectors._postgres_cursor import (
-    RESYNC,
     XID_MODULUS,
     CursorColumn,
     Guard,
@@ -35,30 +34,19 @@ from asgard.connectors._postgres_splits import (
     splits_of,
 )
 from asgard.connectors._postgres_types import NUMBERS, TIMES, Attribute, quote
-from asgard.core.errors import ConfigError, PositionLost, QueryError
-from asgard.core.position import DONE, Position, Token
-from asgard.core.source import Plan
-from asgard.core.stream import Mode, Selection, Split
+from asgard.core.errors import ConfigError, PositionLost
+from asgard.core.position import DONE, Position
+from asgard.core.stream import Mode
 from asgard.transport.postgres import Connection, session_settings
+from asgard.transport.sql_plan import RESYNC, SqlPlan, SqlWish, StreamPlan
 
 FLOATS = frozenset({700, 701})
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A stream as it is to be read.
+class Wish(SqlWish[Reading, Attribute, Relation]):
+    """A stream as it is to be read."""
 
-    Attributes:
-        attributes: all columns that there are: the cursor need not be read.
-        relation: None for a query.
-        source: what stands behind FROM.
-    """
-
-    selection: Selection
-    reading: Reading
-    attributes: Sequence[Attribute]
-    relation: Relation | None
-    source: str
     guard: Guard = "snapshot"
 
     @property
@@ -68,19 +56,13 @@ class Wish:
         Raises:
             QueryError: there is no such column.
         """
-        name = self.selection.cursor
-        if name is None:
-            return None
-        found = next((attribute for attribute in self.attributes if attribute.name == name), None)
+        found = self.cursor_attribute
         if found is None:
-            raise QueryError(
-                f"there is no column {name!r} for the cursor",
-                hint=f"the columns are {', '.join(attribute.name for attribute in self.attributes)}",
-            )
+            return None
         types = self.reading.types
         base = types.base(found.type)
         kind: Any = "time" if base in TIMES else "number" if base in NUMBERS | FLOATS else "other"
-        return CursorColumn(quote(name), types.name(found.type), kind)
+        return CursorColumn(quote(found.name), types.name(found.type), kind)
 
 
 @dataclass(frozen=True)
@@ -102,28 +84,11 @@ class Increment:
     until: str | None
 
 
-@dataclass
-class StreamPlan:
-    """What a plan says about one stream."""
-
-    splits: list[Split] = field(default_factory=list)
-    token: Token | None = None
-    resumable: bool = False
-    resumed: bool = False
-    warnings: list[str] = field(default_factory=list)
-
-
-class PostgresPlan(Plan):
+class PostgresPlan(SqlPlan):
     """Holds the transaction of the snapshot until it is closed."""
 
     def __init__(self, connection: Connection, plans: Mapping[str, StreamPlan]) -> None:
-        super().__init__(
-            [split for plan in plans.values() for split in plan.splits],
-            {stream: plan.token for stream, plan in plans.items() if plan.token is not None},
-            frozenset(stream for stream, plan in plans.items() if plan.resumable),
-            frozenset(stream for stream, plan in plans.items() if plan.resumed),
-            [warning for plan in plans.values() for warning in plan.warnings],
-        )
+        super().__init__(plans)
         self._connection = connection
 
     def close(self) -> None:

@@ -1,62 +1,18 @@
 """What a Redshift stream's token says, and which rows are new since then.
 
-A token is a Mark: the cursor's bound in the server's own text. Rows do not tell which transaction wrote them,
-and nobody but a superuser sees who is writing: rows that commit late are found by `cursor_lag` alone.
+A token is a CursorMark: the cursor's bound in the server's own text. Rows do not tell which transaction wrote
+them, and nobody but a superuser sees who is writing: rows that commit late are found by `cursor_lag` alone.
 
 Reference: https://docs.aws.amazon.com/redshift/latest/dg/c_serial_isolation.html
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from asgard.connectors._redshift_types import NUMBERS, TEXTS, TIMES, Attribute, literal, quote
-from asgard.core.errors import ConfigError, PositionLost
-from asgard.core.position import Token
-
-FORMAT = 1
-RESYNC = "asgard resync reads the table anew"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Where a stream stands: the content of a token.
-
-    Attributes:
-        cursor, type: the cursor's column and type.
-        bound: a value of the cursor, as the server writes it; None while there was none.
-    """
-
-    cursor: str
-    type: str
-    bound: str | None
-
-    def token(self) -> Token:
-        """The mark as text."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
-
-    @classmethod
-    def read(cls, token: Token, cursor: CursorColumn) -> Mark:
-        """The mark of a token, if it is one of this cursor.
-
-        Raises:
-            PositionLost: it is none of ours, of a newer format, or of another column or type.
-        """
-        try:
-            document = json.loads(token)
-            if document.pop("format") != FORMAT:
-                raise ValueError("unknown format")
-            mark = cls(**document)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise PositionLost(f"the position is none of this version: {error}", hint=RESYNC) from error
-        if (mark.cursor, mark.type) != (cursor.name, cursor.type):
-            raise PositionLost(
-                f"the position is of cursor {mark.cursor} ({mark.type}), "
-                f"wanted is {cursor.name} ({cursor.type})",
-                hint=RESYNC,
-            )
-        return mark
+from asgard.core.errors import ConfigError
+from asgard.transport.sql_plan import CursorMark
 
 
 @dataclass(frozen=True)
@@ -118,7 +74,7 @@ class CursorColumn:
         length = f"{lag:.0f} seconds" if lag == int(lag) else f"{round(lag * 1_000_000)} microseconds"
         return f"({value} - interval '{length}')"
 
-    def keyed(self, since: Mark | None, lag: float, until: str | None) -> str:
+    def keyed(self, since: CursorMark | None, lag: float, until: str | None) -> str:
         """Which rows a stream with a key reads: those at the bound come again, and the key tells them."""
         parts = []
         if since is not None and since.bound is not None:
@@ -128,7 +84,7 @@ class CursorColumn:
             parts.append(f"({self.sql} < {self.value(until)} OR {self.sql} IS NULL)")
         return " AND ".join(parts)
 
-    def unkeyed(self, since: Mark | None, upper: str | None) -> str:
+    def unkeyed(self, since: CursorMark | None, upper: str | None) -> str:
         """Which rows a stream without a key reads: each once, in the load whose bounds it is between."""
         if upper is None:
             return "false"

@@ -8,45 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
 from asgard.connectors._redshift_catalog import EXACT_NAMES, Relation
-from asgard.connectors._redshift_cursor import CursorColumn, Mark
+from asgard.connectors._redshift_cursor import CursorColumn
 from asgard.connectors._redshift_types import Attribute, Reading
 from asgard.connectors._redshift_unload import UnloadedFile, Unloading
-from asgard.core.errors import AsgardError, ConfigError, QueryError
-from asgard.core.position import Position, Token
-from asgard.core.source import Plan
-from asgard.core.stream import Mode, Selection, Split
+from asgard.core.errors import AsgardError, ConfigError
+from asgard.core.position import Position
+from asgard.core.stream import Mode, Split
 from asgard.transport.postgres import Connection
+from asgard.transport.sql_plan import CursorMark, SqlPlan, SqlWish, StreamPlan
 
 How = Literal["auto", "unload", "direct"]
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A stream as it is to be read.
+class Wish(SqlWish[Reading, Attribute, Relation]):
+    """A stream as it is to be read."""
 
-    Attributes:
-        attributes: all columns that there are: the cursor need not be read.
-        relation: None for a query.
-        source: what stands behind FROM.
-    """
-
-    selection: Selection
-    reading: Reading
-    attributes: Sequence[Attribute]
-    relation: Relation | None
-    source: str
     how: How = "auto"
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return self.selection.stream.full_name
 
     @property
     def cursor(self) -> CursorColumn | None:
@@ -55,38 +39,19 @@ class Wish:
         Raises:
             QueryError: there is no such column.
         """
-        name = self.selection.cursor
-        if name is None:
-            return None
-        found = next((attribute for attribute in self.attributes if attribute.name == name), None)
+        found = self.cursor_attribute
         if found is None:
-            raise QueryError(
-                f"there is no column {name!r} for the cursor",
-                hint=f"the columns are {', '.join(attribute.name for attribute in self.attributes)}",
-            )
+            return None
         return CursorColumn.of(found)
 
 
-@dataclass
-class StreamPlan:
-    """What a plan says about one stream."""
-
-    splits: list[Split] = field(default_factory=list)
-    token: Token | None = None
-    warnings: list[str] = field(default_factory=list)
-
-
-class RedshiftPlan(Plan):
+class RedshiftPlan(SqlPlan):
     """Holds the unloaded files until it is closed."""
 
     def __init__(
         self, plans: Mapping[str, StreamPlan], unloading: Unloading | None, warnings: Sequence[str]
     ) -> None:
-        super().__init__(
-            [split for plan in plans.values() for split in plan.splits],
-            {stream: plan.token for stream, plan in plans.items() if plan.token is not None},
-            warnings=[*(warning for plan in plans.values() for warning in plan.warnings), *warnings],
-        )
+        super().__init__(plans, warnings)
         self._unloading = unloading
 
     def close(self) -> None:
@@ -138,10 +103,10 @@ class Planner:
         whole = wish.selection.mode is Mode.REPLACE  # its bound is for a later increment
         keyed = whole or bool(wish.selection.primary_key)
         token = position.token if position is not None and not whole else None
-        since = Mark.read(token, cursor) if token is not None else None
+        since = CursorMark.read_of(token, cursor.name, cursor.type) if token is not None else None
         lag = wish.selection.cursor_lag
         bound = self._bound(wish, cursor, since, (until, 0.0 if keyed else lag))
-        out.token = Mark(cursor.name, cursor.type, bound).token()
+        out.token = CursorMark(cursor.name, cursor.type, bound).token()
         if not lag:
             out.warnings.append(
                 f"{wish.name} has no cursor_lag: rows that commit late, or with an older {cursor.name}, "
@@ -150,7 +115,7 @@ class Planner:
         return cursor.keyed(since, lag, until) if keyed else cursor.unkeyed(since, bound)
 
     def _bound(
-        self, wish: Wish, cursor: CursorColumn, since: Mark | None, below: tuple[str | None, float]
+        self, wish: Wish, cursor: CursorColumn, since: CursorMark | None, below: tuple[str | None, float]
     ) -> str | None:
         """The cursor's highest value, less a lag, and never below the last bound: rows may be gone."""
         until, lag = below

@@ -22,7 +22,6 @@ from asgard.connectors._mysql_plan import (
     MysqlPlan,
     Planner,
     Snapshot,
-    StreamPlan,
     Wish,
     probe,
     stamped,
@@ -39,6 +38,7 @@ from asgard.core.source import Example, Feature, Plan, Reader, Source
 from asgard.core.stream import Selection, Split, Stream
 from asgard.transport.column_types import ColumnTypes, refuse_unknown
 from asgard.transport.mysql import Connection, Server
+from asgard.transport.sql_plan import StreamPlan
 
 
 class MysqlConfig(Config):

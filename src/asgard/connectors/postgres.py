@@ -30,6 +30,7 @@ from asgard.core.source import Example, Feature, Plan, Reader, Source
 from asgard.core.stream import Selection, Split, Stream
 from asgard.transport.column_types import ColumnTypes, refuse_unknown
 from asgard.transport.postgres import Connection, Server
+from asgard.transport.sql_plan import SchemaNames
 
 SECRET_OPTIONS = {"password", "sslpassword", "passfile"}
 OWN_OPTIONS = {"host", "hostaddr", "port", "dbname", "user", "sslmode", "sslrootcert", "connect_timeout"}
@@ -56,7 +57,7 @@ class PostgresConfig(Config):
         validation_alias=AliasChoices("connection_timeout_seconds", "connection_timeout"),
         description="How long to wait for the server to answer.",
     )
-    schemas: tuple[str, ...] = Field(
+    schemas: SchemaNames = Field(
         default=(),
         validation_alias=AliasChoices("schemas", "schema"),
         description="Only these schemas; all but the system's when left out.",
@@ -72,11 +73,6 @@ class PostgresConfig(Config):
     @classmethod
     def _default_for_none(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
-
-    @field_validator("schemas", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value or ()
 
     @field_validator("options")
     @classmethod

@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from asgard.connectors._redshift_access import Access, Where
 from asgard.connectors._redshift_catalog import Catalog, Relation
-from asgard.connectors._redshift_plan import Planner, RedshiftPlan, StreamPlan, Wish
+from asgard.connectors._redshift_plan import Planner, RedshiftPlan, Wish
 from asgard.connectors._redshift_reader import RedshiftReader, Way
 from asgard.connectors._redshift_types import Attribute, Reading, reading_of
 from asgard.connectors._redshift_unload import Unloading, UnloadSettings
@@ -33,13 +33,7 @@ from asgard.core.stream import Selection, Split, Stream
 from asgard.transport.cloud_s3 import S3Connection
 from asgard.transport.column_types import ColumnTypes, refuse_unknown
 from asgard.transport.objects import Bucket
-
-SchemaNames = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value or ()),
-    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
-]
-"""One name, or a list."""
+from asgard.transport.sql_plan import SchemaNames, StreamPlan
 
 
 class RedshiftConfig(Config):
