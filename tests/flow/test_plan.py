@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+import asgard
 from asgard.app.plan import Plan, plan
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
@@ -184,3 +185,24 @@ def test_the_plan_as_json(lab: Lab) -> None:
     assert said["models"][0]["reads"] == {"bronze.shop.orders": 2}
     assert said["models"][0]["rows"] == 4
     assert "rows" not in said["models"][1]
+
+
+def test_as_a_program_asks(lab: Lab) -> None:
+    project = asgard.Project(lab.folder)
+    assert [str(one.name) for one in project.plan("+gold.revenue").building] == [
+        "silver.orders",
+        "gold.revenue",
+    ]
+    project.run("silver.orders", "gold.revenue")
+    assert project.plan().building == ()
+    assert [str(one.action) for one in project.plan(full=True).building] == ["whole", "whole"]
+    assert project.lineage("gold.revenue", "revenue")["upstream"][-1]["from"] == "bronze.shop.orders.amount"
+    assert project.diff("silver.orders", "bronze.shop.orders")["equal"]
+    (lab.folder / "asgard.dev.yml").write_text("beside: true\n")
+    lab.model("silver.orders", "SELECT id, customer, 2 * amount AS amount FROM bronze.shop.orders")
+    dev = asgard.Project(lab.folder, env="dev")
+    dev.run()
+    found = project.diff("silver.orders", "dev:silver.orders", keys=("id",))
+    assert found["changed_columns"] == {"amount": 3}
+    assert dev.promote().status == "done"
+    assert project.diff("silver.orders", at_a=1, keys=("id",))["changed_columns"] == {"amount": 3}

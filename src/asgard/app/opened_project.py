@@ -10,9 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from asgard.app import plan as plans
 from asgard.app import runs, tables
 from asgard.app.frames import chosen_backend, from_arrow
 from asgard.app.listening import tell
+from asgard.app.plan import Plan
 from asgard.app.workspace import Workspace
 from asgard.flow.run import Summary
 
@@ -58,10 +60,64 @@ class Project:
             AsgardError: the error of the first step that failed, after all others have ended.
         """
         summary = runs.run(self._workspace, runs.RunWish(selectors, full_refresh), tell)
-        failures = [outcome.error for outcome in summary.outcomes if outcome.error is not None]
-        if check and failures:
-            raise failures[0]
-        return summary
+        return _checked(summary, check)
+
+    def plan(self, *selectors: str, full: bool = False) -> Plan:
+        """What a run would build of the models, and why; nothing is built, and no source is asked.
+
+        Args:
+            selectors: models (`gold.revenue`, `+gold.revenue`, `silver.orders+`); none for all.
+            full: everything is built whole, whatever changed.
+
+        Raises:
+            ConfigError: a selector means no model.
+        """
+        return plans.plan(self._workspace, selectors, full=full)
+
+    def promote(self, *, force: bool = False, check: bool = True) -> Summary:
+        """Makes the tables of an environment beside production production's, each in one commit.
+
+        Args:
+            force: also where production moved meanwhile.
+            check: raises when a step failed; else the summary tells.
+
+        Raises:
+            Refused: production moved meanwhile, or something is to be built first; nothing was promoted.
+            AsgardError: the error of the first step that failed.
+        """
+        from asgard.app.promote import promote  # for environments alone
+
+        return _checked(promote(self._workspace, tell, force=force), check)
+
+    def diff(self, a: str, b: str = "", **options: Any) -> dict[str, Any]:
+        """How two tables differ, or two versions of one, as `asgard diff --json` tells it.
+
+        Args:
+            options: of `app.diff.DiffWish`: at_a, at_b, keys, ignore, metadata, samples.
+
+        Raises:
+            ConfigError: there is no such table, version or key.
+            DataError: a key comes twice.
+        """
+        from asgard.app.diff import DiffWish, diff, diff_as_dict
+
+        def opened(environment: str | None) -> Workspace:
+            return (
+                Workspace.open(self.file, environment, with_sources=False) if environment else self._workspace
+            )
+
+        return diff_as_dict(diff(opened, DiffWish(a, b, **options)))
+
+    def lineage(self, table: str, column: str = "") -> dict[str, Any]:
+        """What the columns of a table are made of; of one column, every step to it and from it.
+
+        Raises:
+            ConfigError: there is no such table or column.
+        """
+        from asgard.app.lineage import LineageGraph  # with sqlglot
+
+        graph = LineageGraph(self._workspace)
+        return graph.of_column(table, column) if column else graph.of(table)
 
     def query(self, sql: str, *, at: int | datetime | None = None, backend: str = "auto") -> Any:
         """The rows of one SELECT over `bronze.SOURCE.TABLE`, `silver.TABLE` and `gold.TABLE`, as a frame.
@@ -93,3 +149,10 @@ class Project:
 
     def __repr__(self) -> str:
         return f"Project({str(self.file)!r})"
+
+
+def _checked(summary: Summary, check: bool) -> Summary:
+    failures = [outcome.error for outcome in summary.outcomes if outcome.error is not None]
+    if check and failures:
+        raise failures[0]
+    return summary

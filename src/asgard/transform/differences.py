@@ -18,7 +18,7 @@ UNKNOWN_AGGREGATES = frozenset(
         "arbitrary", "arg_max_null", "arg_max_nulls_last", "arg_min_null", "arg_min_nulls_last",
         "bitstring_agg", "count_star", "entropy", "favg", "fill", "fsum", "histogram",
         "histogram_exact", "kahan_sum", "kurtosis_pop", "mad", "mean", "product", "rank_dense",
-        "reservoir_quantile", "row_number", "sem", "sum_no_overflow", "sumkahan",
+        "reservoir_quantile", "sem", "sum_no_overflow", "sumkahan",
     )
 )  # fmt: skip
 """Aggregates of DuckDB that the parser takes for functions of a single row."""
