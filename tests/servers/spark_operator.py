@@ -17,6 +17,7 @@ from typing import Any
 
 from asgard.engines.spark_application import driver_of, name_of
 from tests.servers.kubernetes import Cluster
+from tests.servers.kubernetes_stand_in import StandIn
 
 GROUP, VERSION, PLURAL = "sparkoperator.k8s.io", "v1beta2", "sparkapplications"
 MERGE = "application/merge-patch+json"
@@ -163,6 +164,8 @@ class Operator:
             text=True,
             check=False,
         )
-        state = "COMPLETED" if done.returncode == 0 else "FAILED"
-        self.says(run_id, state)
-        return done.stdout + done.stderr
+        words = done.stderr + done.stdout
+        if isinstance(self.cluster, StandIn):
+            self.cluster.logs[driver_of(run_id)] = words
+        self.says(run_id, "COMPLETED" if done.returncode == 0 else "FAILED")
+        return words
