@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tests.lake import scenarios
+from tests.lake.far import far_table
+from tests.lake.ground import table_in
 from tests.nursery import serve
 
 
 def child(order: Mapping[str, Any]) -> int:
-    scenarios.run(order["scenario"], Path(order["lake"]))
+    bucket = order.get("bucket")
+    scenarios.run(order["scenario"], far_table(bucket) if bucket else table_in(Path(order["lake"])))
     return 0
 
 

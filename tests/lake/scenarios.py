@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
 from asgard.core.stream import Mode
 from asgard.lake import publish
+from asgard.lake.delta import LakeTable
 from asgard.lake.positions import Positions, Record
-from tests.lake.ground import SCHEMA, load, set_aside, table_in, token
+from tests.lake.ground import SCHEMA, load, set_aside, token
 
 LOADS = 3
 WIDER = pa.schema([*SCHEMA, ("at", pa.timestamp("us"))])
@@ -69,10 +69,10 @@ SCENARIOS = {
 }
 
 
-def run(name: str, lake: Path) -> None:
+def run(name: str, table: LakeTable) -> None:
     """Does what is left to do."""
-    scenario, table = SCENARIOS[name], table_in(lake)
-    while (done := _done(lake, scenario)) < LOADS:
+    scenario = SCENARIOS[name]
+    while (done := _done(table, scenario)) < LOADS:
         schema = WIDER if scenario.evolves and done else SCHEMA
         batch = pa.RecordBatch.from_pylist(
             [dict(zip(schema.names, pair, strict=False)) for pair in scenario.pairs(done)], schema
@@ -91,8 +91,7 @@ def run(name: str, lake: Path) -> None:
             table.undo()
 
 
-def _done(lake: Path, scenario: Scenario) -> int:
-    table = table_in(lake)
+def _done(table: LakeTable, scenario: Scenario) -> int:
     done = int(token(table) or 0)
     if scenario.undoes and table.exists():
         undone = any(version.operation == "undo" for version in table.versions(100))

@@ -17,6 +17,7 @@ from asgard.core.table import Compacted, LoadRequest
 from asgard.lake import compact as compacting
 from asgard.lake.compact import FEW, chosen_files
 from asgard.lake.delta import LakeTable
+from asgard.lake.local import LocalFolder
 from asgard.lake.snapshot import LakeFile, Snapshot
 from tests.lake.ground import (
     content,
@@ -49,7 +50,7 @@ def appended(table: LakeTable, count: int, start: int = 0) -> list[tuple[int, st
 
 
 def files(tmp_path: Path) -> list[str]:
-    snapshot = Snapshot.open(folder_of(tmp_path))
+    snapshot = Snapshot.open(LocalFolder(folder_of(tmp_path)))
     assert snapshot is not None
     return [snapshot.absolute(file.path) for file in snapshot.files()]
 

@@ -18,6 +18,7 @@ from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
 from asgard.lake import leftovers
 from asgard.lake.leftovers import announce, sweep
+from asgard.lake.local import LocalFolder
 from asgard.lake.positions import Positions, Record, next_number
 from tests.lake.ground import SCHEMA, STREAM, content, delta, folder_of, load, rows, table_in, token
 
@@ -61,7 +62,7 @@ def test_files_of_a_living_load_stay(tmp_path: Path) -> None:
     with table.load(LoadRequest("one", Mode.APPEND, SCHEMA)) as one:
         prepared = one.prepare([one.stage([rows([(1, "a")])])])
         load(table, Mode.APPEND, rows([(2, "b")]), "1", stream="two")
-        assert sweep(folder_of(tmp_path)) == []
+        assert sweep(LocalFolder(folder_of(tmp_path))) == []
         one.publish(prepared, Position("1"))
     assert content(table) == [(1, "a"), (2, "b")]
 
@@ -69,12 +70,12 @@ def test_files_of_a_living_load_stay(tmp_path: Path) -> None:
 def test_tickets_of_other_machines_are_left_until_they_are_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leftovers, "_machine", lambda: "elsewhere")
+    monkeypatch.setattr(leftovers, "machine", lambda: "elsewhere")
     stage_and_die(tmp_path)  # it writes its own machine down
     ticket = next((folder_of(tmp_path) / "_asgard" / "loads").glob("*.json"))
-    assert sweep(folder_of(tmp_path)) == []
+    assert sweep(LocalFolder(folder_of(tmp_path))) == []
     os.utime(ticket, (time.time() - 8 * 86_400,) * 2)
-    assert len(sweep(folder_of(tmp_path))) == 2
+    assert len(sweep(LocalFolder(folder_of(tmp_path)))) == 2
     assert not ticket.exists()
 
 
@@ -83,7 +84,7 @@ def test_committed_files_are_never_swept(tmp_path: Path) -> None:
     removed since, for time travel."""
     folder = folder_of(tmp_path)
     folder.mkdir(parents=True)
-    ticket = announce(folder, -1)
+    ticket = announce(LocalFolder(folder), -1)
     table = table_in(tmp_path)
     load(table, Mode.APPEND, rows([(1, "a")]), "1")
     (file,) = data_files(tmp_path)
@@ -95,7 +96,7 @@ def test_committed_files_are_never_swept(tmp_path: Path) -> None:
     log.write_text(log.read_text().replace(file.name, committed.name))
     load(table, Mode.REPLACE, rows([(2, "b")]), "2")
     ticket.leave()
-    assert sweep(folder) == [lost.name]
+    assert sweep(LocalFolder(folder)) == [lost.name]
     assert content(table, 1) == [(1, "a")]
 
 
@@ -107,7 +108,7 @@ def test_nothing_is_swept_when_the_log_does_not_tell_all(tmp_path: Path) -> None
         write_deltalake(delta(tmp_path), pa.table({"id": [7], "v": ["theirs"]}), mode="append")
     delta(tmp_path).create_checkpoint()
     (folder_of(tmp_path) / "_delta_log" / f"{3:020d}.json").unlink()
-    swept = sweep(folder_of(tmp_path))
+    swept = sweep(LocalFolder(folder_of(tmp_path)))
     gone = set(before) - set(data_files(tmp_path))
     assert {path.name for path in gone} == set(swept)
     assert all("quarantine" in str(path) for path in gone)  # its own log tells all
@@ -119,7 +120,7 @@ def test_a_damaged_ticket_costs_nothing(tmp_path: Path) -> None:
     ticket = folder_of(tmp_path) / "_asgard" / "loads" / "deadbeef.json"
     ticket.write_text("{")
     os.utime(ticket, (0, 0))
-    assert sweep(folder_of(tmp_path)) == []
+    assert sweep(LocalFolder(folder_of(tmp_path))) == []
     assert not ticket.exists()
     assert content(table) == [(1, "a")]
 
@@ -135,7 +136,7 @@ def test_integers_grow_and_are_sparse() -> None:
 
 
 def test_a_record_is_written_once(tmp_path: Path) -> None:
-    positions = Positions(tmp_path, "Stream/ä")
+    positions = Positions(LocalFolder(tmp_path), "Stream/ä")
     record = Record(7, Position("x", "y", {"s": "DONE"}, 3), 5, 2, "part-", 4, anew=True)
     assert positions.put(record)
     assert not positions.put(Record(7, None, None, 0))
@@ -143,7 +144,7 @@ def test_a_record_is_written_once(tmp_path: Path) -> None:
 
 
 def test_a_record_of_before_there_was_since_is_read(tmp_path: Path) -> None:
-    positions = Positions(tmp_path, "s")
+    positions = Positions(LocalFolder(tmp_path), "s")
     positions.put(Record(7, Position("x"), None, 2))
     (path,) = (tmp_path / "positions").rglob("7.json")
     document = json.loads(path.read_text())
@@ -155,22 +156,22 @@ def test_a_record_of_before_there_was_since_is_read(tmp_path: Path) -> None:
 def test_streams_that_differ_only_by_case_or_signs_have_records_of_their_own(tmp_path: Path) -> None:
     streams = ["a.b", "A.B", "a-b", "a/b", "x" * 500, "x" * 501, ""]
     for number, stream in enumerate(streams):
-        Positions(tmp_path, stream).put(Record(1, Position(f"{number}"), None, 0))
-    read = [Positions(tmp_path, stream).read(1).position for stream in streams]
+        Positions(LocalFolder(tmp_path), stream).put(Record(1, Position(f"{number}"), None, 0))
+    read = [Positions(LocalFolder(tmp_path), stream).read(1).position for stream in streams]
     assert read == [Position(f"{number}") for number in range(len(streams))]
     folders = [path.name.lower() for path in (tmp_path / "positions").iterdir()]
     assert len(set(folders)) == len(streams)
 
 
 def test_epochs_have_their_names_once(tmp_path: Path) -> None:
-    positions = Positions(tmp_path, "s")
+    positions = Positions(LocalFolder(tmp_path), "s")
     assert positions.epochs() == [0]
     assert [positions.new_epoch("undo"), positions.new_epoch("resync")] == [1, 2]
     assert positions.epochs() == [0, 1, 2]
 
 
 def test_old_records_that_nobody_can_choose_are_collected(tmp_path: Path) -> None:
-    positions = Positions(tmp_path, "s")
+    positions = Positions(LocalFolder(tmp_path), "s")
     old = [int((time.time() - days * 86_400) * 1e6) << 8 for days in (50, 45, 40)]
     new = next_number(old[-1])
     for number in (*old, new):
@@ -187,4 +188,4 @@ def test_a_stream_that_loads_often_keeps_a_quick_log_and_its_records(tmp_path: P
     assert len(list(log.glob("*.checkpoint.parquet"))) == 2
     assert json.loads((log / "_last_checkpoint").read_text())["version"] == 40
     assert (len(content(table)), token(table)) == (45, "44")
-    assert len(Positions(folder_of(tmp_path) / "_asgard", STREAM).numbers()) == 45
+    assert len(Positions(LocalFolder(folder_of(tmp_path) / "_asgard"), STREAM).numbers()) == 45

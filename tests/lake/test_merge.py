@@ -16,10 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asgard.core.stream import Mode
+from asgard.lake.local import LocalFolder
 from asgard.lake.merge import KeyIndex, Keys
 from asgard.lake.parquet import Limits
 from asgard.lake.rewrite import BATCH_BYTES, rows_of
 from tests.lake.ground import content, delta, load, table_in, unknown_files
+
+HERE = LocalFolder(Path())
 
 TINY = Limits(row_group_rows=3, file_bytes=1)
 LONG = "x" * 70
@@ -166,7 +169,7 @@ def test_rows_are_left_out_by_their_numbers(tmp_path: Path) -> None:
         pq.write_table(pa.table({"n": pa.array(range(start, start + 100))}), paths[-1], row_group_size=30)
     gone = {paths[0]: pa.array([5]), paths[1]: pa.array([-1, 0, 29, 30, 31, 99])[1:]}
     schema = pa.schema([("n", pa.int64()), ("new", pa.string())])
-    found = pa.Table.from_batches(rows_of(paths, schema, gone.__getitem__), schema)
+    found = pa.Table.from_batches(rows_of(HERE, paths, schema, gone.__getitem__), schema)
     assert found.column("n").to_pylist() == [n for n in range(200) if n not in {5, 100, 129, 130, 131, 199}]
     assert found.column("new").null_count == len(found)
 
@@ -177,7 +180,7 @@ def test_wide_rows_are_read_in_small_batches(tmp_path: Path) -> None:
     pq.write_table(pa.table({"v": ["x" * 100_000] * 1_000}), path)
     assert path.stat().st_size < 100_000
     schema = pa.schema([("v", pa.string())])
-    sizes = [batch.nbytes for batch in rows_of([str(path)], schema)]
+    sizes = [batch.nbytes for batch in rows_of(HERE, [str(path)], schema)]
     assert max(sizes) <= BATCH_BYTES
     assert sum(sizes) > 100_000_000
 
@@ -187,8 +190,8 @@ def test_keys_larger_than_the_memory_are_spilled(tmp_path: Path) -> None:
     keys = pa.array([f"{n * 7919 % many:040d}" for n in range(many)])
     path = str(tmp_path / "staged.parquet")
     pq.write_table(pa.table({"k": keys}), path)
-    with KeyIndex([path, path], Keys(("k",)), memory_bytes=64 << 20) as index:
-        assert index.repeated().count == many
+    with KeyIndex(HERE, [path, path], Keys(("k",)), memory_bytes=64 << 20) as index:
+        assert index.unwanted(True).count == many
 
 
 @pytest.mark.parametrize("type_", [pa.float32(), pa.float64()], ids=str)
@@ -212,3 +215,53 @@ def test_keys_that_are_no_number_meet_each_other(
     assert [row["v"] for row in found] == ["new" if "nan" in new else "old"]
     kept = load(table, Mode.APPEND, batch(comes, "newer"), "3", keys=("k",), keep_existing=True)
     assert kept.rows_added == 0
+
+
+@pytest.mark.parametrize("name", ["file_index", "file_row_number", "File_Row_Number"])
+def test_columns_with_the_names_that_duckdb_counts_by_hide_no_row(tmp_path: Path, name: str) -> None:
+    table = table_in(tmp_path)
+    schema = pa.schema([("id", pa.int64()), (name, pa.int64())])
+
+    def rows(*pairs: tuple[int, int]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist([{"id": one, name: two} for one, two in pairs], schema)
+
+    load(table, Mode.APPEND, rows((1, 0), (2, 0), (3, 1)), "a")
+    load(table, Mode.MERGE, [rows((3, 7), (4, 0)), rows((4, 1))], "b", keys=("id",))
+    assert content(table) == [(1, 0), (2, 0), (3, 7), (4, 1)]
+    load(table, Mode.MERGE, rows((1, 7), (5, 0)), "c", keys=(name,))
+    assert content(table) == [(1, 7), (4, 1), (5, 0)]
+
+
+def test_rows_that_say_that_they_are_deleted_go_and_are_not_kept(tmp_path: Path) -> None:
+    table = table_in(tmp_path, TINY)
+    schema = pa.schema([("id", pa.int64()), ("v", pa.string()), ("gone", pa.bool_())])
+
+    def rows(*found: tuple[int, str, bool | None]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist(
+            [dict(zip(schema.names, row, strict=True)) for row in found], schema
+        )
+
+    how = {"keys": ("id",), "deleted": "gone", "keys_unique": True}
+    load(table, Mode.MERGE, rows((1, "a", False), (2, "b", True), (3, "c", None)), "1", **how)
+    assert content(table) == [(1, "a", False), (3, "c", None)]
+    load(table, Mode.MERGE, rows((1, "a", True), (4, "d", False)), "2", **how)
+    assert content(table) == [(3, "c", None), (4, "d", False)]
+    del how["keys_unique"]
+    load(
+        table, Mode.MERGE, rows((4, "x", True), (4, "e", False), (3, "y", False), (3, "z", True)), "3", **how
+    )
+    assert content(table) == [(4, "e", False)]
+
+
+@pytest.mark.parametrize("left", [[], [2], [1, 2, 3, 9]])
+def test_rows_whose_key_the_source_has_no_more_go(tmp_path: Path, left: list[int]) -> None:
+    table = table_in(tmp_path, TINY)
+    schema = pa.schema([("id", pa.int64()), ("v", pa.string())])
+    load(
+        table, Mode.APPEND, pa.RecordBatch.from_pylist([{"id": n, "v": "x"} for n in (1, 2, 3)], schema), "1"
+    )
+    keys = pa.RecordBatch.from_arrays([pa.array(left, pa.int64())], names=["id"])
+    commit = load(table, Mode.MERGE, keys, "2", keys=("id",), vanished=True, allow_missing=True)
+    assert content(table) == [(n, "x") for n in (1, 2, 3) if n in left]
+    assert (commit.rows_added, commit.rows_removed) == (0, 3 - len({1, 2, 3} & {*left}))
+    assert unknown_files(tmp_path) == set()

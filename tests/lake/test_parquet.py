@@ -22,6 +22,7 @@ from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
 from asgard.core.types import canonical_schema, widened
+from asgard.lake.local import LocalFolder
 from asgard.lake.parquet import Limits, ParquetFiles
 from asgard.testing import arrow
 from asgard.testing.content import content_hash
@@ -38,7 +39,7 @@ def any_batches(draw: st.DrawFn) -> pa.RecordBatch:
 def written(folder: Path, data: pa.RecordBatch, limits: Limits | None = None) -> list[dict[str, Any]]:
     """The figures of the files that the rows come to."""
     folder.mkdir(exist_ok=True)
-    files = ParquetFiles(folder, lambda: f"{next(COUNT)}.parquet", data.schema, limits)
+    files = ParquetFiles(LocalFolder(folder), lambda: f"{next(COUNT)}.parquet", data.schema, limits)
     files.write(data)
     return [json.loads(file.stats, parse_float=Decimal) for file in files.finish()]
 
@@ -183,7 +184,7 @@ def test_a_nested_column_does_not_lend_its_figures_to_another(tmp_path: Path) ->
 def test_only_the_first_columns_and_the_keys_are_told(tmp_path: Path) -> None:
     data = pa.record_batch({f"c{number}": pa.array([number]) for number in range(50)})
     (tmp_path / "t").mkdir()
-    files = ParquetFiles(tmp_path / "t", lambda: "x.parquet", data.schema, keys=("c40",))
+    files = ParquetFiles(LocalFolder(tmp_path / "t"), lambda: "x.parquet", data.schema, keys=("c40",))
     files.write(data)
     (file,) = files.finish()
     assert list(json.loads(file.stats)["minValues"]) == [*(f"c{number}" for number in range(32)), "c40"]
@@ -255,7 +256,7 @@ def test_encodings_follow_the_values(tmp_path: Path) -> None:
 
 def test_a_key_has_bounds_whatever_its_order(tmp_path: Path) -> None:
     data = pa.record_batch({"k": pa.array(["b", "a", "c"]), "v": pa.array(["b", "a", "c"])})
-    files = ParquetFiles(tmp_path, lambda: "one.parquet", data.schema, keys=["k"])
+    files = ParquetFiles(LocalFolder(tmp_path), lambda: "one.parquet", data.schema, keys=["k"])
     files.write(data)
     (file,) = files.finish()
     figures = json.loads(file.stats)

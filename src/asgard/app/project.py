@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from asgard.app.engine_specs import EnginesSpec
 from asgard.app.lineage_spec import LineageSpec
 from asgard.app.mistakes import Mistakes
 from asgard.app.project_file import SOURCES, ProjectFile, find_project, read_project_file
@@ -54,6 +55,7 @@ class ProjectKeys(Config):
         default=None,
         description="A secret of 16 characters or more: what mask: hash and tokenize are made with.",
     )
+    engines: EnginesSpec = Field(default=EnginesSpec(), description="What runs the SELECTs of models.")
     models: str = Field(default="models", min_length=1, description="The folder of the models.")
     memory: Size = Field(default=1_000_000_000, description="What a run may hold altogether: 512MB, 4GiB.")
     parallel: int | None = Field(
@@ -110,6 +112,7 @@ class Project:
         parallel: how many splits are read at the same time.
         masking_key: what columns are hashed and tokenized with; None where no table wants it.
         masking_key_unavailable: why there is none now: a store does not give it.
+        engines: what runs the SELECTs of models.
         beside: whether models are built beside production, whose file is without the environment's overlay.
         files: what it was read from; None for a project that was put together.
     """
@@ -131,6 +134,7 @@ class Project:
     masking_key_unavailable: AsgardError | None = None
     lineage: LineageSpec = field(default_factory=LineageSpec)
     beside: bool = False
+    engines: EnginesSpec = field(default_factory=EnginesSpec)
     files: ProjectFile | None = field(default=None, repr=False, compare=False)
 
     def production(self) -> Project:
@@ -229,6 +233,7 @@ def _project_of(
         masking_key_unavailable=silent.get(MASKING_KEY),
         lineage=keys.lineage,
         beside=keys.beside,
+        engines=keys.engines,
         files=files,
     )
 

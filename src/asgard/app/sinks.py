@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import Field
-from pydantic import ValidationError as InvalidModel
 from pydantic.aliases import AliasChoices
 
 from asgard.app.documents import (
@@ -24,8 +23,10 @@ from asgard.app.documents import (
     shown,
 )
 from asgard.app.jobs import Page
+from asgard.app.lakes import LakeConnection, far_connection
 from asgard.app.mistakes import Mistakes
 from asgard.app.project import LakeSpec, Project
+from asgard.app.references import References, resolve_tree
 from asgard.app.validation import Entries, read_model
 from asgard.app.workspace import Workspace
 from asgard.app.yaml_text import tree_of
@@ -59,8 +60,16 @@ class S3Sink(Config):
         description="The bucket.",
     )
     s3_bucket_path: str = Field(default="", description="Where in it; bronze/ at its end is left out.")
-    s3_bucket_region: str | None = Field(default=None, description="The bucket's region.")
-    s3_endpoint: str | None = Field(default=None, description="The address of a store that is not Amazon's.")
+    s3_bucket_region: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("s3_bucket_region", "region"),
+        description="The bucket's region.",
+    )
+    s3_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("s3_endpoint", "endpoint_url"),
+        description="The address of a store that is not Amazon's.",
+    )
     aws_access_key_id: Secret | None = Field(
         default=None,
         validation_alias=AliasChoices("aws_access_key_id", "access_key_id"),
@@ -71,6 +80,30 @@ class S3Sink(Config):
         validation_alias=AliasChoices("aws_secret_access_key", "secret_access_key"),
         description="The key.",
     )
+
+    @property
+    def lake(self) -> LakeSpec:
+        """The lake in it.
+
+        Raises:
+            ConfigError: none can lie there.
+        """
+        if (self.aws_access_key_id is None) != (self.aws_secret_access_key is None):
+            raise ConfigError(
+                f"{CONFIG}: aws_access_key_id and aws_secret_access_key come in pairs",
+                hint="give both, or none: then the environment or the machine's role has them",
+            )
+        path = PurePosixPath("/", self.s3_bucket_path)
+        path = path.parent if path.name == LAYER else path
+        location = f"s3://{self.s3_bucket_name}{'' if str(path) == '/' else path}"
+        connection = LakeConnection(
+            endpoint_url=self.s3_endpoint,
+            region=self.s3_bucket_region,
+            access_key=self.aws_access_key_id,
+            secret_key=self.aws_secret_access_key,
+        )
+        far_connection(location, connection).client_options()  # which refuses addresses that are never asked
+        return LakeSpec(location=location, connection=connection)
 
 
 @dataclass(frozen=True)
@@ -105,7 +138,7 @@ def add_sink(project: Project, new: NewSink) -> dict[str, Any]:
         config = read_model(S3Sink, entries, mistakes)
     mistakes.raise_if_any()
     assert config is not None
-    location = _bucket(config) if isinstance(config, S3Sink) else _folder(project, config.path)
+    location = config.lake.location if isinstance(config, S3Sink) else _folder(project, config.path)
     id = str(uuid.uuid4())
     hiding = Hiding(f"{KIND}/{id}", config)
     body = {
@@ -167,8 +200,20 @@ def lake_of(project: Project, id: str | None) -> LakeSpec:
 
     Raises:
         ConfigError: there is no such sink.
+        Refused, Unreachable: the store of secrets does not give its keys.
     """
-    return project.lake if id is None else LakeSpec(location=found(project, KIND, id).body["location"])
+    if id is None:
+        return project.lake
+    body = found(project, KIND, id).body
+    if body["destination_type"] != "s3":
+        return LakeSpec(location=body["location"])
+    mistakes = Mistakes()
+    tree = resolve_tree(tree_of(body["config"]), References(project.folder), mistakes)
+    mistakes.raise_if_any()
+    config = read_model(S3Sink, Entries(tree.value, CONFIG, None, {}), mistakes)
+    mistakes.raise_if_any()
+    assert config is not None
+    return config.lake
 
 
 def sink_workspace(project: Project, id: str | None) -> Workspace:
@@ -202,17 +247,3 @@ def _folder(project: Project, path: str) -> str:
             hint="name one below it, such as data/lake; asgard.yml may have the lake elsewhere",
         )
     return Path(whole).relative_to(inside).as_posix()
-
-
-def _bucket(config: S3Sink) -> str:
-    path = PurePosixPath("/", config.s3_bucket_path)
-    path = path.parent if path.name == LAYER else path
-    location = f"s3://{config.s3_bucket_name}{'' if str(path) == '/' else path}"
-    try:
-        return LakeSpec(location=location).location
-    except InvalidModel:
-        raise ConfigError(
-            f"{CONFIG}: a lake in a bucket ({location}) is not available in this version",
-            hint='use "destination_type": "local" with "destination_config": {"path": "data/lake"}; '
-            "tables that lie there are plain Delta, and may be copied to the bucket",
-        ) from None

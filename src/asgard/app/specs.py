@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from asgard.app.lakes import LakeConnection, far_connection, is_far
 from asgard.app.mistakes import near
 from asgard.app.quantities import DURATION_PATTERN, Lag, Size, parse_duration
 from asgard.core.config import Config
@@ -17,7 +26,7 @@ from asgard.core.stream import Mode
 from asgard.quality.masking import Mask
 from asgard.quality.spec import CheckSpec
 
-MODES = (Mode.REPLACE, Mode.APPEND, Mode.MERGE)
+MODES = tuple(Mode)
 FREQUENCIES = ("real-time", "hourly", "daily", "weekly", "monthly")
 CRON_PATTERN = r"^([0-9A-Za-z*/,?-]+\s+){4}[0-9A-Za-z*/,?#-]+$"
 
@@ -35,12 +44,10 @@ def _frequency(value: str) -> str:
     return value
 
 
-def _available_mode(value: Any) -> Any:
+def _known_mode(value: Any) -> Any:
     if value in MODES:
         return value
     wanted = ", ".join(MODES[:-1]) + f" or {MODES[-1]}"
-    if value == Mode.HISTORY:
-        raise ValueError(f"history is not available in this version; use {wanted}")
     raise ValueError(f"is {value!r}, must be {wanted}; {near(str(value), MODES)}")
 
 
@@ -71,7 +78,7 @@ Names = Annotated[
 """One name, or a list of names."""
 
 LoadMode = Annotated[
-    Mode, BeforeValidator(_available_mode), WithJsonSchema({"enum": [str(mode) for mode in MODES]})
+    Mode, BeforeValidator(_known_mode), WithJsonSchema({"enum": [str(mode) for mode in MODES]})
 ]
 """What happens to the rows that are there."""
 
@@ -89,7 +96,11 @@ class LakeSpec(Config):
     location: str = Field(
         default="data/lakehouse",
         min_length=1,
-        description="The folder of the tables; relative to the project file.",
+        description="The folder of the tables, relative to the project file; or s3://, gs:// or az:// with "
+        "bucket and prefix.",
+    )
+    connection: LakeConnection | None = Field(
+        default=None, description="Of a bucket: its endpoint and credentials."
     )
 
     @field_validator("format")
@@ -99,13 +110,16 @@ class LakeSpec(Config):
             raise ValueError(f"the format {value} is not available in this version; use delta")
         return value
 
-    @field_validator("location")
-    @classmethod
-    def _available_location(cls, value: str) -> str:
-        scheme, separator, _ = value.partition("://")
-        if separator:
-            raise ValueError(f"locations {scheme}:// are not available in this version; name a folder")
-        return value
+    @model_validator(mode="after")
+    def _fitting_connection(self) -> Self:
+        if is_far(self.location):
+            try:
+                far_connection(self.location, self.connection)
+            except ConfigError as error:
+                raise ValueError(f"{error.what}; {error.hint}") from None
+        elif self.connection is not None:
+            raise ValueError("a folder of this machine has no connection; leave it out")
+        return self
 
 
 class WindowSpec(Config):
@@ -147,6 +161,22 @@ class TableSpec(Config):
         default=None,
         description="How far below the last bound reading starts again, for rows that commit late: "
         "5m, or a number in the cursor's own unit.",
+    )
+    valid_from: Literal["load", "cursor"] | None = Field(
+        default=None,
+        description="For mode: history: since when a version holds: since the load that brought it, or since "
+        "its cursor says.",
+    )
+    detect_deletes: Literal["keys"] | None = Field(
+        default=None,
+        description="For merge and history: after each load all keys are read, and rows whose key the source "
+        "has no more go, or end.",
+    )
+    soft_delete: str | None = Field(
+        default=None,
+        min_length=1,
+        description="For merge and history: the column by which a row says that it is deleted: true, or of "
+        "another type and not null. Such rows go, or end.",
     )
     query: str | None = Field(
         default=None, min_length=1, description="The user's own query instead of a table."

@@ -139,7 +139,7 @@ def _figures(mounts: list[Mount], outcome: Outcome) -> dict[str, Any]:
     if all(mount.rows is not None for mount in mounts):
         known["rows_in"] = sum(mount.rows or 0 for mount in mounts)
     if all(mount.reader is None for mount in mounts):
-        known["bytes_in"] = sum(_size(file) for mount in mounts for file in mount.files)
+        known["bytes_in"] = sum(_size(mount, file) for mount in mounts for file in mount.files)
     if outcome.commits:
         known["bytes_out"] = sum(commit.bytes_added for commit in outcome.commits)
     # Not getrusage: its figure outlives exec, and would be that of the worker that started this process.
@@ -150,7 +150,9 @@ def _figures(mounts: list[Mount], outcome: Outcome) -> dict[str, Any]:
     return known
 
 
-def _size(file: str) -> int:
+def _size(mount: Mount, file: str) -> int:
+    if mount.filesystem is not None:
+        return int(mount.filesystem.info(file)["size"])
     with suppress(OSError):
         return os.stat(Path(file)).st_size
     return 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from asgard.app.history import journal_file
+from asgard.app.lakes import open_lake
 from asgard.app.project import Project, load_project
 from asgard.core.budget import Budget
 from asgard.core.cancel import Cancel
@@ -17,7 +18,6 @@ from asgard.core.engine import Engine
 from asgard.core.errors import ConfigError
 from asgard.core.source import ReadSettings, Source
 from asgard.core.table import Lake, Mount, Table, TableName
-from asgard.lake.lakehouse import DeltaLake
 from asgard.state.journal import SqliteJournal
 from asgard.transform.models import Model
 
@@ -79,14 +79,16 @@ class Workspace:
             ConfigError, Refused, Unreachable: as when the project was opened; it stays as it was.
         """
         if time.monotonic() - self._looked_up_at >= older_than_seconds:
-            self.project = self.project.looked_up_anew()
+            before, self.project = self.project.lake, self.project.looked_up_anew()
+            if before != self.project.lake:
+                self.__dict__.pop("lake", None)
             self._looked_up_at = time.monotonic()
 
     @cached_property
     def lake(self) -> Lake:
         """Where the tables lie."""
-        location = Path(self.project.lake.location)
-        return DeltaLake(location if location.is_absolute() else self.project.folder / location)
+        spec = self.project.lake
+        return open_lake(spec.location, spec.connection, self.project.folder)
 
     @cached_property
     def journal(self) -> SqliteJournal:

@@ -20,6 +20,8 @@ from asgard.core.table import TableName
 
 EXTRACTED_AT = "extracted_at"
 RESERVED_PREFIX = "_asgard_"
+VALID_FROM = "_asgard_valid_from"
+VALID_TO = "_asgard_valid_to"
 DEFAULT_NAMESPACES = ("public", "main", "dbo", "")
 LAYERS = ("bronze", "silver", "gold")
 MAX_NAME_BYTES = 255

@@ -59,11 +59,12 @@ class Mount:
 
     Attributes:
         schema: Arrow schema of the rows.
-        files: absolute paths of Parquet files, every row of which counts; columns missing in a file are null.
+        files: paths or URLs of Parquet files, every row of which counts; columns missing in a file are null.
         rows: how many rows; None when unknown.
         reader: for tables that plain files do not tell whole (deletion vectors, column mapping): called for a
             fresh stream of the rows; files is empty then.
         figures: columns that the files themselves tell about; others are not known.
+        filesystem: fsspec's, through which the files are read; None for those of this machine.
     """
 
     schema: pa.Schema
@@ -71,6 +72,7 @@ class Mount:
     rows: int | None = None
     reader: Any = None
     figures: Mapping[str, ColumnFigures] = field(default_factory=dict)
+    filesystem: Any = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,11 @@ class Prepared(Protocol):
         """The rows of this load alone, as they were staged."""
         ...
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row comes and none goes or changes."""
+        ...
+
 
 class Load(Protocol):
     """One change of one table, on a pinned version. Leaving it without `publish` deletes its files.
@@ -239,6 +246,20 @@ class Load(Protocol):
 
 
 @dataclass(frozen=True)
+class History:
+    """How rows become versions, with `Mode.HISTORY`.
+
+    Attributes:
+        by_cursor: a version begins when its row says, also among others that are there; else after all of
+            its key, with this load.
+        closes_at: keys that hold and do not come end then: every row of the source comes. None leaves them.
+    """
+
+    by_cursor: bool = False
+    closes_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class LoadRequest:
     """What a load is to do.
 
@@ -250,6 +271,10 @@ class LoadRequest:
         keys_unique: the source guarantees that no key comes twice in this load: no de-duplication needed.
         order_by: of rows of this load with one key, the one with the greatest value here stays, and among
             equals the last staged; empty: the last staged.
+        history: for Mode.HISTORY: batches have `_asgard_valid_from`, and `_asgard_valid_to`, null.
+        deleted: for merge and history: the column by which a row says that it is deleted: true, or for other
+            types not null. Such a row is not kept; its key goes, or ends.
+        vanished: what is staged are the keys that the source has, alone: rows with others go, or end.
         keep_existing: rows whose key is in the table already are left as they are (append with a cursor and a
             key: what is read again at ties is dropped).
         allow_missing: columns of the table that do not come become null instead of refusing the load.
@@ -264,6 +289,9 @@ class LoadRequest:
     keys: tuple[str, ...] = ()
     keys_unique: bool = False
     order_by: str = ""
+    history: History | None = None
+    deleted: str = ""
+    vanished: bool = False
     keep_existing: bool = False
     allow_missing: bool = False
     raw: bool = False

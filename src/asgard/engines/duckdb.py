@@ -152,10 +152,12 @@ class DuckDBEngine:
 
     def _opened(self) -> duck.Connection:
         if self._connection is None:
+            mounts = [attached.mount for attached in self._mounts.values()]
             connection = duck.connect(
                 memory_bytes=self._memory_bytes,
                 threads=min(self._threads, self._memory_bytes // WORKER_BYTES),
                 spill_folder=self._spill_folder,
+                filesystem=next((mount.filesystem for mount in mounts if mount.filesystem), None),
             )
             try:
                 # A load's rows keep their order through a SELECT: of two with one key the later one counts.
@@ -180,7 +182,8 @@ class DuckDBEngine:
                 yield
         except Refused as error:
             # A file that went after the connection was locked is looked for as a folder, which is forbidden.
-            files = (file for attached in self._mounts.values() for file in attached.mount.files)
+            mounts = (attached.mount for attached in self._mounts.values())
+            files = (file for mount in mounts if mount.filesystem is None for file in mount.files)
             gone = next((file for file in files if not Path(file).exists()), None)
             if gone is None:
                 raise

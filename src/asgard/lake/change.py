@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asgard.core.errors import Conflict, DataError
 from asgard.core.table import DataFile, Mount, Staged
+from asgard.lake.folder import Folder
 from asgard.lake.pinned import Base, Columns
 from asgard.lake.snapshot import LakeFile
 from asgard.lake.statistics import figures_of
@@ -29,7 +29,7 @@ class Change:
         rows_removed: rows that vanish; None when not known.
     """
 
-    folder: Path
+    folder: Folder
     base: Base
     columns: Columns
     staged: tuple[Staged, ...]
@@ -50,6 +50,12 @@ class Change:
         return before - sum(count for count in gone if count) + rows
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no row comes and none goes or changes."""
+        replaces = self.base.replaces and self.base.snapshot is not None
+        return not (self.adds or self.removes or replaces)
+
+    @property
     def rewritten(self) -> tuple[str, ...]:
         """Names of the files that were written to prepare the change, beside those that were staged."""
         staged = {file.path for one in self.staged for file in one.files}
@@ -65,34 +71,39 @@ class Change:
 
     def mount(self) -> Mount:
         """The table as it would be."""
-        files = [str(self.folder / file.path) for file in self.adds]
-        if not self.base.replaces and self.base.snapshot is not None:
+        kept: dict[str, int] = {}
+        if not self.base.replaces and (snapshot := self.base.snapshot) is not None:
             gone = {file.path for file in self.removes}
-            kept = (file.path for file in self.base.snapshot.files() if file.path not in gone)
-            files = [*map(self.base.snapshot.absolute, kept), *files]
-        return Mount(self.columns.table, tuple(files), self.total_rows)
+            kept = {snapshot.absolute(f.path): f.size_bytes for f in snapshot.files() if f.path not in gone}
+        files = {**kept, **{self.folder.absolute(file.path): file.size_bytes for file in self.adds}}
+        self.folder.know(files)
+        return Mount(self.columns.table, tuple(files), self.total_rows, filesystem=self.folder.filesystem)
 
     def fresh(self) -> Mount:
         """The rows of this load alone, as they were staged."""
         files = [file for one in self.staged for file in one.files]
         schema = self.columns.staged
+        sizes = {self.folder.absolute(file.path): file.size_bytes for file in files}
+        self.folder.know(sizes)
         return Mount(
             schema,
-            tuple(str(self.folder / file.path) for file in files),
+            tuple(sizes),
             sum(file.rows for file in files),
             figures=figures_of([file.stats for file in files], schema),
+            filesystem=self.folder.filesystem,
         )
 
 
-def check_file(folder: Path, file: DataFile, schema: pa.Schema) -> None:
+def check_file(folder: Folder, file: DataFile, schema: pa.Schema) -> None:
     """Protocol 6: sees that a staged file is whole and holds the columns that the table expects.
 
     Raises:
         DataError: it does not.
         Conflict: it is not there any more.
     """
-    check_presence(folder, file)
-    footer = pq.read_metadata(folder / file.path)
+    check_presence(folder, [file])
+    with folder.opened(folder.absolute(file.path)) as opened:
+        footer = pq.read_metadata(opened)
     found = footer.schema.to_arrow_schema()
     if footer.num_rows != file.rows or not found.equals(schema, check_metadata=False):
         raise DataError(
@@ -101,22 +112,26 @@ def check_file(folder: Path, file: DataFile, schema: pa.Schema) -> None:
         )
 
 
-def check_presence(folder: Path, file: DataFile) -> None:
-    """Sees that a staged file lies there, whole.
+def check_presence(folder: Folder, files: Sequence[DataFile]) -> None:
+    """Sees that staged files lie there, whole.
 
     Raises:
-        Conflict: somebody took it away.
-        DataError: it has another size than when it was staged.
+        Conflict: somebody took one away.
+        DataError: one has another size than when it was staged.
     """
-    try:
-        size_bytes = os.path.getsize(folder / file.path)
-    except FileNotFoundError as error:
-        raise Conflict(
-            f"the staged file {file.path} was deleted before the commit",
-            hint="run again; vacuum the table only with a retention longer than the longest load",
-        ) from error
-    if size_bytes != file.size_bytes:
-        raise DataError(f"the staged file {file.path} has {size_bytes} bytes instead of {file.size_bytes}")
+    sizes = folder.sizes(file.path for file in files)
+    for file in files:
+        size_bytes = sizes.get(file.path)
+        if size_bytes is None:
+            raise Conflict(
+                f"the staged file {file.path} was deleted before the commit",
+                hint="run again; vacuum the table only with a retention longer than the longest load",
+            )
+        if size_bytes != file.size_bytes:
+            raise DataError(
+                f"the staged file {file.path} has {size_bytes} bytes instead of {file.size_bytes}"
+            )
+    folder.know({folder.absolute(file.path): file.size_bytes for file in files})
 
 
 def _difference(found: pa.Schema, wanted: pa.Schema) -> str:

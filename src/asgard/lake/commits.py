@@ -6,18 +6,17 @@ Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#commit-prov
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from deltalake import DeltaTable
-
 from asgard.core.errors import PositionLost
-from asgard.lake.disk import sync_file, sync_folder
+from asgard.lake.folder import Folder
 from asgard.lake.positions import RESYNC_HINT
+
+LOG = "_delta_log"
+"""The folder of the log, in a table's."""
 
 MARK = "asgard.format"
 """Every commit of ours carries it among its provenance."""
@@ -84,21 +83,20 @@ class Entry:
         return False
 
 
-def log_file(folder: Path, version: int) -> Path:
-    """The file of one commit."""
-    return folder / "_delta_log" / f"{version:020d}.json"
+def log_name(version: int) -> str:
+    """The name of the file of one commit."""
+    return f"{version:020d}.json"
 
 
-def entry(folder: Path, version: int) -> Entry | None:
+def entry(folder: Folder, version: int) -> Entry | None:
     """One commit; None when the log does not hold it any more."""
     try:
-        with log_file(folder, version).open("rb") as lines:
-            return _parsed(version, lines)
+        return _parsed(version, (folder / LOG).read(log_name(version)).splitlines())
     except FileNotFoundError:
         return None
 
 
-def version_at(folder: Path, newest: int, at: datetime) -> int | None:
+def version_at(folder: Folder, newest: int, at: datetime) -> int | None:
     """The newest version that was committed at the instant or before; without a zone it is meant in UTC.
 
     By the writers' own clocks, which `versions` shows; None when the log goes back no further.
@@ -113,7 +111,7 @@ def version_at(folder: Path, newest: int, at: datetime) -> int | None:
     return None
 
 
-def check_since(folder: Path, base: int, upto: int) -> None:
+def check_since(folder: Folder, base: int, upto: int) -> None:
     """Protocol 4: reads the commits after a record's base version.
 
     Raises:
@@ -136,29 +134,24 @@ def check_since(folder: Path, base: int, upto: int) -> None:
             )
 
 
-def sync_log(folder: Path, version: int) -> None:
+def sync_log(folder: Folder, version: int) -> None:
     """Protocol 12: puts a commit onto the disk, which the writer of the log leaves to chance."""
-    sync_file(log_file(folder, version))
-    sync_folder(folder / "_delta_log")
+    (folder / LOG).sync(log_name(version))
 
 
-def checkpoint(folder: Path) -> None:
+def checkpoint(folder: Folder) -> None:
     """Sums the log up to now in one file, durably before readers are pointed to it again."""
-    handle = DeltaTable(folder)
+    handle, log = folder.delta(), folder / LOG
     handle.create_checkpoint()
-    for path in (folder / "_delta_log").glob(f"{handle.version():020d}.checkpoint*.parquet"):
-        sync_file(path)
-    sync_file(folder / "_delta_log" / "_last_checkpoint")
-    sync_folder(folder / "_delta_log")
+    log.sync(*log.files(f"{handle.version():020d}.checkpoint"), "_last_checkpoint")
 
 
-def identity(folder: Path, version: int) -> tuple[int, int, int]:
+def identity(folder: Folder, version: int) -> tuple[object, ...]:
     """What tells a log file from another one that came into its place."""
-    status = os.stat(log_file(folder, version))
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return (folder / LOG).identity(log_name(version))
 
 
-def _parsed(version: int, lines: Iterator[bytes]) -> Entry:
+def _parsed(version: int, lines: Iterable[bytes]) -> Entry:
     info: dict[str, Any] = {}
     touches = removes = False
     for line in lines:

@@ -16,8 +16,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -27,9 +26,9 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from asgard.core.budget import MEBIBYTE
 from asgard.core.table import Compacted, DataFile
-from asgard.lake.commits import COMPACTED, MARK, checkpoint, sync_log
-from asgard.lake.leftovers import announce, committed_files
-from asgard.lake.load import settle
+from asgard.lake.commits import COMPACTED, LOG, MARK, checkpoint, log_name, sync_log
+from asgard.lake.folder import Folder
+from asgard.lake.leftovers import outcome, settle
 from asgard.lake.parquet import Limits, ParquetFiles
 from asgard.lake.publish import CHECKPOINT_EVERY, NO_HOOKS
 from asgard.lake.rewrite import rows_of
@@ -44,7 +43,7 @@ MOST_ATTEMPTS = 10
 
 
 def compact(
-    folder: Path,
+    folder: Folder,
     run: str,
     stopped: Callable[[], bool],
     alone: Callable[[], AbstractContextManager[object]],
@@ -69,29 +68,29 @@ def compact(
     chosen = chosen_files(snapshot.files(), sizes.file_bytes)
     if not chosen:
         return None
-    ticket = announce(folder, snapshot.version)
+    lost, ticket = folder.lost_loads(), folder.announce(snapshot.version)
     committed: set[str] | None = set()
     try:
         plain = pa.schema([column.remove_metadata() for column in snapshot.schema])
         files = ParquetFiles(folder, ticket.new_name, snapshot.schema, sizes)
-        for batch in rows_of([snapshot.absolute(file.path) for file in chosen], plain):
+        for batch in rows_of(folder, [snapshot.absolute(file.path) for file in chosen], plain):
             if stopped():
                 return None
             files.write(batch)
         written = files.finish()
         committed = None  # from here on only the log says what became of them
         version = _commit(folder, run, chosen, written, alone)
-        committed = {file.path for file in written} if version is not None else set()
         if version is None:
             return None
+        committed = {file.path for file in written}
         sync_log(folder, version)
+        lost.sweep(ticket)
         if version % CHECKPOINT_EVERY == 0:
             checkpoint(folder)
         return Compacted(version, len(chosen), len(written), sum(file.size_bytes for file in written))
     finally:
-        if committed is None:
-            committed = committed_files(folder, ticket.prefix, snapshot.version)
-        settle(folder, ticket, committed)
+        known = committed
+        settle(folder, ticket, lambda: outcome(folder, ticket, snapshot.version) if known is None else known)
 
 
 def chosen_files(files: Sequence[LakeFile], file_bytes: int) -> list[LakeFile]:
@@ -124,7 +123,7 @@ def _tier(size_bytes: int) -> int:
 
 
 def _commit(
-    folder: Path,
+    folder: Folder,
     run: str,
     gone: Sequence[LakeFile],
     come: Sequence[DataFile],
@@ -153,9 +152,25 @@ def _commit(
                     ),
                     post_commithook_properties=NO_HOOKS,
                 )
-            except CommitFailedError:
-                pass
+            except Exception as error:
+                # The log says what happened, never the exception (protocol, line 11).
+                landed = _version_with(folder, come[0].path, snapshot.version)
+                if landed is not None:
+                    return landed
+                if not isinstance(error, CommitFailedError):
+                    raise
             else:
                 return snapshot.version + 1
         time.sleep(random.uniform(0.5, 1.0) * 0.05 * (attempt + 1))
+    return None
+
+
+def _version_with(folder: Folder, path: str, since: int) -> int | None:
+    """The version after that one whose commit names the file; None when none does."""
+    log, version = folder / LOG, since
+    with suppress(FileNotFoundError):
+        while True:
+            version += 1
+            if path.encode() in log.read(log_name(version)):
+                return version
     return None

@@ -16,8 +16,10 @@ from asgard.core.table import Compacted, Load, LoadRequest, Mount, TableName, Ve
 from asgard.lake.commits import MARK
 from asgard.lake.compact import compact
 from asgard.lake.disk import translated
+from asgard.lake.folder import Folder
 from asgard.lake.ledger import Ledger
 from asgard.lake.load import DeltaLoad
+from asgard.lake.local import as_folder
 from asgard.lake.parquet import Limits
 from asgard.lake.quarantine import Quarantine
 from asgard.lake.restore import accept, undo
@@ -34,9 +36,9 @@ class LakeTable:
         limits: sizes of row groups and files that loads write.
     """
 
-    def __init__(self, name: TableName, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(self, name: TableName, folder: Path | Folder, limits: Limits | None = None) -> None:
         self.name = name
-        self._folder = folder
+        self._folder = as_folder(folder)
         self._limits = limits or Limits()
         self._where = {"table": str(name)}
 

@@ -32,7 +32,12 @@ from asgard.core.errors import (
     SchemaChanged,
     Unreachable,
 )
+from asgard.transport.object_errors import our_error
 
+_ASKED = re.compile(r"Error performing|Generic (S3|GCS|MicrosoftAzure|HTTP) error|HTTP error")
+"""In what Delta says when a bucket does not answer as it should."""
+_BRANCH = re.compile(r"\s*(?:\x1b\[[0-9;]*m)?↳(?:\x1b\[[0-9;]*m)?\s*")
+"""How it draws the causes of an error."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
@@ -121,6 +126,9 @@ def translated(where: Mapping[str, str]) -> Iterator[None]:
 
 
 def _by_cause(error: Exception, where: Mapping[str, str]) -> AsgardError:
+    if _ASKED.search(str(error)):
+        plain = Exception(" - ".join(filter(None, _BRANCH.split(str(error)))))
+        return our_error(plain, "the table's log", (), None).at(**where)
     text = _first_line(error)
     told = re.search(r"os error (\d+)", str(error))
     number = getattr(error, "errno", None) or (int(told[1]) if told else 0)

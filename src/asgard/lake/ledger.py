@@ -9,15 +9,15 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from asgard.core.errors import PositionLost
 from asgard.lake.commits import check_since
-from asgard.lake.disk import put, put_if_absent
+from asgard.lake.folder import Folder
 from asgard.lake.positions import RESYNC_HINT, Positions, Record
 from asgard.lake.snapshot import FORMAT_PROPERTY, Snapshot
 
 FORMAT = 1
+IDENTITY = "table.json"
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,9 @@ class Ledger:
         folder: the table's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._own = folder / "_asgard"
-        self._identity = self._own / "table.json"
 
     def positions(self, stream: str) -> Positions:
         """Records and epochs of one stream."""
@@ -138,12 +137,12 @@ class Ledger:
 
     def forget_identity(self) -> None:
         """The table is gone, and what is loaded next is another one."""
-        self._identity.unlink(missing_ok=True)
+        self._own.delete(IDENTITY)
 
     def known_id(self) -> str | None:
         """The id of the table that the records belong to; None before the first load."""
         try:
-            return str(json.loads(self._identity.read_bytes())["id"])
+            return str(json.loads(self._own.read(IDENTITY))["id"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError) as error:
@@ -158,9 +157,9 @@ class Ledger:
         """
         content = json.dumps({"format": FORMAT, "id": snapshot.table_id}).encode()
         if again:
-            put(self._identity, content)
-        elif not self._identity.exists():
-            put_if_absent(self._identity, content)
+            self._own.put(IDENTITY, content)
+        elif not self._own.has(IDENTITY):
+            self._own.put_if_absent(IDENTITY, content)
 
 
 def app_id(table_id: str, stream: str, epoch: int) -> str:

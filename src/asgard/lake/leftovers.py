@@ -1,12 +1,13 @@
 """Files of loads that ended without a commit: found by their tickets, swept without touching anybody's work.
 
-Every load begins by announcing itself in `_asgard/loads/<load>.json` and holds a lock on that ticket as long
-as its process lives; the system gives the lock back when the process is killed. All data files of a load bear
-its name, so whoever finds a ticket whose owner is dead knows which files nobody will commit - unless a commit
-after the ticket's version names them, which the log tells.
+Every load begins by announcing itself in `_asgard/loads/<load>.json`. All data files of a load bear its name,
+so whoever finds a ticket whose owner is dead knows which files nobody will commit - unless a commit after the
+ticket's version names them, which the log tells. Who is dead is a matter of where the table lies: here of a
+disk, `bucket_loads` knows it of buckets.
 
-A lock says nothing about a process on another machine. Tickets from elsewhere are left alone for
-`FOREIGN_SECONDS`: longer than the longest load.
+On a disk a load holds a lock on its ticket as long as its process lives; the system gives the lock back when
+the process is killed. A lock says nothing about a process on another machine. Tickets from elsewhere are left
+alone for `FOREIGN_SECONDS`: longer than the longest load.
 """
 
 from __future__ import annotations
@@ -17,22 +18,30 @@ import os
 import platform
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from asgard.lake.commits import log_file
+from asgard.core.errors import AsgardError
+from asgard.lake.commits import LOG, log_name
 from asgard.lake.disk import make_folder
+from asgard.lake.folder import PREFIX, Folder, Ticket
+
+if TYPE_CHECKING:
+    from asgard.lake.local import LocalFolder
 
 FORMAT = 1
 FOREIGN_SECONDS = 7 * 86_400.0
-PREFIX = "part-"
+LOADS = "_asgard/loads"
+QUARANTINE = "_asgard/quarantine"
 
 
 @dataclass
-class Ticket:
-    """The announcement of a load that lives.
+class LocalTicket(Ticket):
+    """The announcement of a load that lives, on a disk.
 
     Attributes:
         load: the load's name.
@@ -42,29 +51,25 @@ class Ticket:
     load: str
     path: Path
     _descriptor: int
-    _count: int = 0
 
-    @property
-    def prefix(self) -> str:
-        """How the names of the load's data files begin."""
-        return f"{PREFIX}{self.load}-"
+    is_final = True
+    """A rename that failed was none, and none comes after the process."""
 
-    def new_name(self) -> str:
-        """A file name that nobody has; from any thread."""
-        return f"{self.prefix}{uuid4().hex[:12]}.parquet"
+    def doubt(self) -> None:
+        """As Ticket: there is none."""
 
     def close(self) -> None:
-        """Takes the announcement back: the load's files are all committed or deleted."""
+        """As Ticket."""
         with suppress(FileNotFoundError):
             self.path.unlink()
         os.close(self._descriptor)
 
     def leave(self) -> None:
-        """Lets the ticket lie for the next sweep: what became of the files is not known."""
+        """As Ticket: the next sweep finds it without an owner."""
         os.close(self._descriptor)
 
 
-def announce(folder: Path, version: int) -> Ticket:
+def announce(folder: LocalFolder, version: int) -> LocalTicket:
     """Writes a ticket and locks it.
 
     Args:
@@ -72,7 +77,7 @@ def announce(folder: Path, version: int) -> Ticket:
         version: the table's version before the load; -1 when there is no table.
     """
     load = uuid4().hex
-    place = folder / "_asgard" / "loads"
+    place = folder.path / LOADS
     make_folder(place)
     draft = place / f".{load}"
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
@@ -80,7 +85,7 @@ def announce(folder: Path, version: int) -> Ticket:
         # Locked before it has its name: a sweep never sees a ticket of a living load unlocked.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(
-            descriptor, json.dumps({"format": FORMAT, "version": version, "machine": _machine()}).encode()
+            descriptor, json.dumps({"format": FORMAT, "version": version, "machine": machine()}).encode()
         )
         path = place / f"{load}.json"
         os.rename(draft, path)
@@ -89,10 +94,21 @@ def announce(folder: Path, version: int) -> Ticket:
         with suppress(FileNotFoundError):
             draft.unlink()
         raise
-    return Ticket(load, path, descriptor)
+    return LocalTicket(load, path, descriptor)
 
 
-def sweep(folder: Path, foreign_seconds: float = FOREIGN_SECONDS) -> list[str]:
+@dataclass(frozen=True)
+class Swept:
+    """Lost loads of a disk: they are swept as soon as they are found."""
+
+    names: tuple[str, ...]
+
+    def sweep(self, ticket: Ticket) -> tuple[str, ...]:
+        """As LostLoads."""
+        return self.names
+
+
+def sweep(folder: LocalFolder, foreign_seconds: float = FOREIGN_SECONDS) -> list[str]:
     """Deletes the files of loads whose process is dead and that were not committed.
 
     Args:
@@ -103,7 +119,7 @@ def sweep(folder: Path, foreign_seconds: float = FOREIGN_SECONDS) -> list[str]:
         The names of the deleted data files.
     """
     swept: list[str] = []
-    place = folder / "_asgard" / "loads"
+    place = folder.path / LOADS
     for path in sorted(place.glob("*.json")) if place.is_dir() else ():
         with suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDWR)
@@ -114,19 +130,7 @@ def sweep(folder: Path, foreign_seconds: float = FOREIGN_SECONDS) -> list[str]:
     return swept
 
 
-def committed_files(folder: Path, prefix: str, since: int) -> set[str] | None:
-    """The files with the prefix that commits after the version name; None when the log does not tell all."""
-    pattern = re.compile(re.escape(prefix).encode() + rb"[0-9a-f]+\.parquet")
-    named: set[str] = set()
-    version = since + 1
-    while (path := log_file(folder, version)).exists():
-        named |= {name.decode() for name in pattern.findall(path.read_bytes())}
-        version += 1
-    beyond = any(int(path.stem) > version for path in path.parent.glob("*.json") if path.stem.isdigit())
-    return None if beyond else named
-
-
-def _sweep_one(folder: Path, path: Path, descriptor: int, foreign_seconds: float) -> list[str]:
+def _sweep_one(folder: LocalFolder, path: Path, descriptor: int, foreign_seconds: float) -> list[str]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -135,30 +139,83 @@ def _sweep_one(folder: Path, path: Path, descriptor: int, foreign_seconds: float
         document = json.loads(path.read_bytes())
     except ValueError:
         document = {}
-    from_here = document.get("machine") == _machine()
+    from_here = document.get("machine") == machine()
     if not from_here and time.time() - path.stat().st_mtime < foreign_seconds:
         return []
-    prefix = f"{PREFIX}{path.stem}-"
-    swept = delete_uncommitted(folder, prefix, document.get("version", -1))
-    for twin in (folder / "_asgard").glob("quarantine/*/"):
-        swept += delete_uncommitted(twin, prefix, -1)
+    swept = delete_load(folder, path.stem, document.get("version", -1))
     path.unlink(missing_ok=True)
     return swept
 
 
-def delete_uncommitted(folder: Path, prefix: str, since: int) -> list[str]:
+# ---- wherever the table lies
+
+
+def committed_files(folder: Folder, prefix: str, since: int) -> set[str] | None:
+    """The files with the prefix that commits after the version name; None when the log does not tell all."""
+    pattern = re.compile(re.escape(prefix).encode() + rb"[0-9a-f]+\.parquet")
+    named: set[str] = set()
+    version = since + 1
+    log = folder / LOG
+    with suppress(FileNotFoundError):
+        while True:
+            named |= {name.decode() for name in pattern.findall(log.read(log_name(version)))}
+            version += 1
+    stems = (name.removesuffix(".json") for name in log.files() if name.endswith(".json"))
+    return None if any(int(stem) > version for stem in stems if stem.isdigit()) else named
+
+
+def delete_load(folder: Folder, load: str, since: int) -> list[str]:
+    """Deletes the files of a load, of the table and of its quarantine, that no commit names; their names."""
+    prefix = f"{PREFIX}{load}-"
+    swept = delete_uncommitted(folder, prefix, since)
+    twins = folder / QUARANTINE
+    for generation in twins.folders():
+        swept += delete_uncommitted(twins / generation, prefix, -1)
+    return swept
+
+
+def delete_uncommitted(folder: Folder, prefix: str, since: int) -> list[str]:
     """Deletes a load's files that no commit after the version names; their names."""
-    files = list(folder.glob(f"{prefix}*.parquet"))
+    files = folder.files(prefix)
     committed = committed_files(folder, prefix, since) if files else set()
     if committed is None:
         return []
-    lost = [file for file in files if file.name not in committed]
-    for file in lost:
-        file.unlink(missing_ok=True)
-    return [file.name for file in lost]
+    lost = [name for name in files if name not in committed]
+    folder.delete(*lost)
+    return lost
 
 
-def _machine() -> str:
+def outcome(folder: Folder, ticket: Ticket, since: int) -> set[str] | None:
+    """The files of a load that tried to commit, as far as the log names them; None when it may yet name more.
+
+    Only the log says what became of an attempt to commit, never the exception (protocol, line 11).
+    """
+    return committed_files(folder, ticket.prefix, since) if ticket.is_final else None
+
+
+def settle(folder: Folder, ticket: Ticket, committed: Callable[[], set[str] | None]) -> None:
+    """Deletes the files of a load that no commit holds, and takes its ticket back.
+
+    Args:
+        folder: the table's folder.
+        ticket: of the load.
+        committed: names of the load's files that the table and its quarantine hold; None when that is not
+            known: then all stay, for a later sweep, as they do when the storage does not answer.
+    """
+    with suppress(OSError, AsgardError):
+        known = committed()
+        if known is not None:
+            folder.delete(*(name for name in folder.files(ticket.prefix) if name not in known))
+            twins = folder / QUARANTINE
+            for generation in twins.folders():
+                if not {*(twins / generation).files(ticket.prefix)} <= known:
+                    delete_uncommitted(twins / generation, ticket.prefix, -1)
+            ticket.close()
+            return
+    ticket.leave()
+
+
+def machine() -> str:
     """This running system: a restart ends all its processes."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -18,15 +17,16 @@ import pyarrow as pa
 
 from asgard.core.batch import RAW
 from asgard.core.budget import MEBIBYTE
-from asgard.core.errors import Bug
+from asgard.core.errors import AsgardError, Bug
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, Evolution, LoadRequest, Prepared, Staged
 from asgard.core.types import canonical_batch
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change
-from asgard.lake.disk import make_folder, translated
-from asgard.lake.leftovers import Ticket, announce, committed_files, delete_uncommitted, sweep
+from asgard.lake.disk import translated
+from asgard.lake.folder import Folder
+from asgard.lake.leftovers import outcome, settle
 from asgard.lake.parquet import Limits, ParquetFiles
 from asgard.lake.pinned import Base
 from asgard.lake.prepare import Preparation
@@ -44,27 +44,28 @@ class DeltaLoad:
         limits: sizes of row groups and files.
     """
 
-    def __init__(self, folder: Path, request: LoadRequest, where: dict[str, str], limits: Limits) -> None:
+    def __init__(self, folder: Folder, request: LoadRequest, where: dict[str, str], limits: Limits) -> None:
         self._folder = folder
         self._request = request
         self._where = where
         self._open = True
         self._published: Change | None = None
+        self._aside: SetAside | None = None
         self._tried = False
         with translated(where):
-            make_folder(folder)
-            sweep(folder)
+            folder.make()
+            self._lost = folder.lost_loads()  # before the version is pinned: see `bucket_loads`
             self._base = Base.open(folder, request)
             self._columns = self._base.columns(folder, request)
-            self._ticket = announce(folder, self._base.version)
+            self._ticket = folder.announce(self._base.version)
         reach("ticket_written")
         # Writers hold two row groups each, several may write: a small load has small ones (Promise 5).
         group_bytes = min(limits.row_group_bytes, max(request.memory_bytes // 16, MEBIBYTE))
         self._limits = replace(limits, row_group_bytes=group_bytes)
-        if request.mode is Mode.MERGE:
+        if request.mode in (Mode.MERGE, Mode.HISTORY):
             self._limits = replace(self._limits, table_bytes=self._base.size_bytes)
         self._quarantine = Quarantine(folder)
-        self._quarantine_place: Path | None = None
+        self._quarantine_place: Folder | None = None
         self._lock = threading.Lock()
         self._preparation = Preparation(folder, request, self._write_rows)
         self._rewritten: tuple[str, ...] = ()
@@ -93,7 +94,7 @@ class DeltaLoad:
         with translated(self._where), self._lock:
             if self._quarantine_place is None:
                 place = self._quarantine.place_for(schema)
-                make_folder(place)
+                place.make()
                 self._quarantine_place = place
         return self._write(self._quarantine_place, schema, batches)
 
@@ -121,6 +122,9 @@ class DeltaLoad:
         publisher = Publisher(self._folder, self._request, self._ticket.prefix, self._preparation, aside)
         with translated(self._where):
             commit, self._published = publisher.publish(prepared, position)
+        self._aside = aside
+        with suppress(AsgardError, OSError), translated(self._where):  # the next load does it else
+            self._lost.sweep(self._ticket)
         return commit
 
     def __enter__(self) -> Self:
@@ -136,19 +140,20 @@ class DeltaLoad:
         if not self._open:
             return
         self._open = False
-        committed: set[str] | None = set()
-        if self._published is not None:
-            committed = {file.path for file in self._published.adds}
-        elif self._tried:
-            # Only the log says what became of an attempt to commit, never the exception (protocol, line 11).
-            committed = committed_files(self._folder, self._ticket.prefix, self._base.version)
-        settle(self._folder, self._ticket, committed)
+        settle(self._folder, self._ticket, self._committed)
         reach("settled")
+
+    def _committed(self) -> set[str] | None:
+        """The load's files that the table and its quarantine hold; None when that is not known."""
+        if self._published is not None:
+            aside = self._aside.staged.files if self._aside else ()
+            return {file.path for file in (*self._published.adds, *aside)}
+        return outcome(self._folder, self._ticket, self._base.version) if self._tried else set()
 
     def _write_rows(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
         return self._write(self._folder, schema, batches)
 
-    def _write(self, folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
+    def _write(self, folder: Folder, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
         if not self._open:
             raise Bug("the load is closed")
         with translated(self._where):
@@ -159,6 +164,7 @@ class DeltaLoad:
                         files.write(canonical_batch(batch, schema))
                 return Staged(files.finish())
             except BaseException:
+                self._ticket.doubt()
                 files.abandon()
                 raise
 
@@ -166,30 +172,9 @@ class DeltaLoad:
         raw = RAW if self._request.raw else ()
         return pa.schema([*self._columns.staged, *raw, pa.field(REASON, pa.string())])
 
-    def _delete(self, folder: Path, names: Iterable[str]) -> None:
-        for name in names:
+    def _delete(self, folder: Folder, names: Iterable[str]) -> None:
+        found = list(names)
+        for name in found:
             if not name.startswith(self._ticket.prefix):
                 raise Bug(f"{name} is no file of this load")
-            with suppress(FileNotFoundError):
-                (folder / name).unlink()
-
-
-def settle(folder: Path, ticket: Ticket, committed: set[str] | None) -> None:
-    """Deletes the files of a load that no commit holds, and takes its ticket back.
-
-    Args:
-        folder: the table's folder.
-        ticket: of the load.
-        committed: names of the load's files that the table holds; None when that is not known: then all stay,
-            for a later sweep.
-    """
-    if committed is None:
-        ticket.leave()
-        return
-    with suppress(OSError):
-        for path in folder.glob(f"{ticket.prefix}*.parquet"):
-            if path.name not in committed:
-                path.unlink(missing_ok=True)
-        for twin in (folder / "_asgard" / "quarantine").glob("*/"):
-            delete_uncommitted(twin, ticket.prefix, -1)
-    ticket.close()
+        folder.delete(*found)

@@ -8,7 +8,7 @@ which spills, and by the places of one file (Promise 5). docs/decisions/0022-mer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -16,9 +16,15 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from asgard.lake.folder import Folder
+from asgard.lake.rewrite import rows_of
 from asgard.transport import duck
 
 LEAST_BYTES_FOR_TWO_WORKERS = 192 << 20
+FILE, ROW = '"_asgard_file"', '"_asgard_row"'
+"""Where a row lies: which of the files, and its number there. No column of a table has such a name."""
+DUCKDB_PLACES = {"file_index", "file_row_number"}
+"""What DuckDB calls these two, unless a column of a file has the name."""
 
 
 @dataclass(frozen=True)
@@ -28,33 +34,41 @@ class Keys:
     Attributes:
         columns: the key.
         order_by: of rows with one key the one with the greatest value here is kept; empty: the last staged.
+        deleted: the column by which a row says that it is deleted; empty: no row does.
     """
 
     columns: tuple[str, ...]
     order_by: str = ""
+    deleted: str = ""
 
 
 class KeyIndex:
     """The keys of staged files, for questions about them. A context manager: it holds a DuckDB.
 
     Args:
-        files: absolute paths of the staged files, in the order in which they count as later.
+        folder: of the table.
+        files: the staged files, absolute, in the order in which they count as later.
         keys: how rows are told apart.
         memory_bytes: what DuckDB may hold.
     """
 
-    def __init__(self, files: Sequence[str], keys: Keys, memory_bytes: int) -> None:
+    def __init__(self, folder: Folder, files: Sequence[str], keys: Keys, memory_bytes: int) -> None:
+        self._folder = folder
         self._files = list(files)
         self._keys = keys
-        self._answers = 0
+        self._answers = self._tables = 0
+        self._schemas: dict[str, pa.Schema] = {}
         self._names = ", ".join(duck.identifier(name) for name in keys.columns)
         with duck.translated():
             # Each worker of a query that sorts or groups needs a share that cannot be spilled.
             threads = 1 if memory_bytes < LEAST_BYTES_FOR_TWO_WORKERS else 2
-            self._connection = duck.connect(memory_bytes=memory_bytes, threads=threads)
-        columns = pq.read_schema(self._files[0]) if self._files else []
+            self._connection = duck.connect(
+                memory_bytes=memory_bytes, threads=threads, filesystem=folder.filesystem
+            )
+        columns = self._columns(self._files[0]) if self._files else []
         self._floats = duck.replacing_floats([field for field in columns if field.name in keys.columns])
-        self._connection.execute(f"CREATE VIEW staged AS SELECT * FROM {self._files_sql(self._files)}")
+        if self._files:
+            self._connection.execute(f"CREATE VIEW staged AS SELECT * FROM {self._files_sql(self._files)}")
 
     def __enter__(self) -> Self:
         return self
@@ -75,36 +89,57 @@ class KeyIndex:
         pairs = zip(values[::2], values[1::2], strict=True)
         return dict(zip(self._keys.columns, pairs, strict=True))
 
-    def repeated(self) -> Places:
-        """Staged rows that yield to another staged row with the same key."""
-        return self._places(self._files, self._repeated())
+    def unwanted(self, repeat: bool) -> Places:
+        """Staged rows that yield to another staged row with the same key, and those that are deleted.
+
+        Args:
+            repeat: whether a key may have been staged more than once.
+        """
+        parts = [self._repeated()] if repeat else []
+        if self._keys.deleted:
+            parts.append(f"SELECT {FILE}, {ROW} FROM staged WHERE {self._deleted()}")
+        return self._places(self._files if parts else [], _together(parts))
 
     def repeated_or_known(self, table_files: Sequence[str], repeat: bool) -> Places:
         """Staged rows whose key is in the table, and those that yield to another staged row.
 
         Args:
-            table_files: absolute paths of the table's files that may hold the keys.
+            table_files: the table's files, absolute, that may hold the keys.
             repeat: whether a key may have been staged more than once.
         """
         files = self._with_keys(table_files)
         known = (
-            "SELECT file_index, file_row_number FROM staged "
+            f"SELECT {FILE}, {ROW} FROM staged "
             f"SEMI JOIN (SELECT {self._names} FROM {self._files_sql(files)}) USING ({self._names})"
         )
         parts = [*([known] if files else []), *([self._repeated()] if repeat else [])]
-        return self._places(self._files if parts else [], " UNION ALL ".join(f"({part})" for part in parts))
+        return self._places(self._files if parts else [], _together(parts))
 
     def matched(self, table_files: Sequence[str]) -> Places:
         """Rows of the table whose key was staged."""
         files = self._with_keys(table_files)
         return self._places(
             files,
-            f"SELECT file_index, file_row_number FROM {self._files_sql(files)} "
+            f"SELECT {FILE}, {ROW} FROM {self._files_sql(files)} "
             f"SEMI JOIN (SELECT {self._names} FROM staged) USING ({self._names})",
         )
 
+    def absent(self, table_files: Sequence[str]) -> Places:
+        """Rows of the table whose key was not staged."""
+        files = self._with_keys(table_files)
+        found = f"SELECT {FILE}, {ROW} FROM {self._files_sql(files)}"
+        if self._files:
+            found += f" ANTI JOIN (SELECT {self._names} FROM staged) USING ({self._names})"
+        return self._places(files, found)
+
+    def _deleted(self) -> str:
+        """SQL of whether a staged row says that it is deleted."""
+        name = duck.identifier(self._keys.deleted)
+        kind = self._columns(self._files[0]).field(self._keys.deleted).type
+        return f"coalesce({name}, false)" if pa.types.is_boolean(kind) else f"{name} IS NOT NULL"
+
     def _repeated(self) -> str:
-        order = "file_index DESC, file_row_number DESC"
+        order = f"{FILE} DESC, {ROW} DESC"
         if self._keys.order_by:
             order = f"{duck.identifier(self._keys.order_by)} DESC NULLS LAST, {order}"
         with duck.translated():
@@ -113,28 +148,67 @@ class KeyIndex:
                 f"SELECT {self._names} FROM staged GROUP BY ALL HAVING count(*) > 1"
             )
         return (
-            f"SELECT file_index, file_row_number FROM staged SEMI JOIN repeated USING ({self._names}) "
+            f"SELECT {FILE}, {ROW} FROM staged SEMI JOIN repeated USING ({self._names}) "
             f"QUALIFY row_number() OVER (PARTITION BY {self._names} ORDER BY {order}) > 1"
         )
 
     def _with_keys(self, files: Sequence[str]) -> list[str]:
         """The files that have the key columns; others are from before these were added."""
-        return [path for path in files if {*self._keys.columns} <= {*pq.read_schema(path).names}]
+        return [path for path in files if {*self._keys.columns} <= {*self._columns(path).names}]
+
+    def _columns(self, path: str) -> pa.Schema:
+        if path not in self._schemas:
+            with self._folder.opened(path) as file:
+                self._schemas[path] = pq.read_schema(file)
+        return self._schemas[path]
 
     def _files_sql(self, files: Sequence[str]) -> str:
+        hidden = {name.lower() for path in files for name in self._columns(path).names} & DUCKDB_PLACES
+        if hidden:
+            return f"(SELECT *{self._floats} FROM {self._numbered(files)})"
         listed = ", ".join(duck.literal(path) for path in files)
         return (
-            f"(SELECT *{self._floats}, file_index, file_row_number "
+            f"(SELECT *{self._floats}, file_index AS {FILE}, file_row_number AS {ROW} "
             f"FROM read_parquet([{listed}], union_by_name = true))"
         )
+
+    def _numbered(self, files: Sequence[str]) -> str:
+        """A table of the rows of files in which DuckDB cannot count them: a column has the count's name."""
+        own = pa.unify_schemas([self._columns(path) for path in files], promote_options="permissive")
+        own = own.remove_metadata()
+        schema = pa.schema(
+            [*own, pa.field(FILE.strip('"'), pa.int64()), pa.field(ROW.strip('"'), pa.int64())]
+        )
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for index, path in enumerate(files):
+                start = 0
+                for batch in rows_of(self._folder, [path], own):
+                    stop = start + batch.num_rows
+                    place = [pa.repeat(index, batch.num_rows), pa.arange(start, stop)]
+                    yield pa.RecordBatch.from_arrays([*batch.columns, *place], schema=schema)
+                    start = stop
+
+        self._tables += 1
+        name = f"numbered_{self._tables}"
+        rows = pa.RecordBatchReader.from_batches(schema, batches())
+        with duck.translated():
+            self._connection.register("rows_to_number", rows)
+            self._connection.execute(f"CREATE TABLE {name} AS SELECT * FROM rows_to_number")
+            self._connection.unregister("rows_to_number")
+        return name
 
     def _places(self, files: Sequence[str], query: str) -> Places:
         self._answers += 1
         name = f"places_{self._answers}"
         with duck.translated():
-            source = query if files else "SELECT 0 AS file_index, 0 AS file_row_number WHERE false"
+            source = query if files else f"SELECT 0 AS {FILE}, 0 AS {ROW} WHERE false"
             self._connection.execute(f"CREATE TABLE {name} AS {source}")
         return Places(self._connection, name, files)
+
+
+def _together(parts: Sequence[str]) -> str:
+    return " UNION ALL ".join(f"({part})" for part in parts)
 
 
 class Places:
@@ -150,7 +224,7 @@ class Places:
         self._table = table
         with duck.translated():
             counts = dict(
-                connection.sql(f"SELECT file_index, count(*) FROM {table} GROUP BY 1 ORDER BY 1").fetchall()
+                connection.sql(f"SELECT {FILE}, count(*) FROM {table} GROUP BY 1 ORDER BY 1").fetchall()
             )
         self._indices = {files[index]: index for index in counts}
         self.files = tuple(self._indices)
@@ -160,7 +234,6 @@ class Places:
         """The ascending numbers of one file's rows; from any thread."""
         with duck.translated(), self._connection.cursor() as cursor:
             found = cursor.execute(
-                f"SELECT DISTINCT file_row_number FROM {self._table} "
-                f"WHERE file_index = {self._indices[file]} ORDER BY 1"
+                f"SELECT DISTINCT {ROW} FROM {self._table} WHERE {FILE} = {self._indices[file]} ORDER BY 1"
             ).to_arrow_table()
         return found.column(0).combine_chunks()

@@ -7,11 +7,9 @@ Reference: https://parquet.apache.org/docs/file-format/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +17,10 @@ import pyarrow.parquet as pq
 import pyarrow.types as t
 
 from asgard.core.budget import MEBIBYTE
+from asgard.core.errors import AsgardError
 from asgard.core.table import DataFile
-from asgard.lake.disk import sync_folder
 from asgard.lake.encoding import Encoding, chosen
+from asgard.lake.folder import Folder
 from asgard.lake.schemas import for_parquet
 from asgard.lake.statistics import MOST_COLUMNS, FileStatistics
 
@@ -54,7 +53,7 @@ class ParquetFiles:
     """Writes one stream of rows to as many files as it takes. Used by one thread.
 
     Args:
-        folder: the table's folder; it exists.
+        folder: the table's folder; it exists, where folders do.
         new_name: gives a name that no file has.
         schema: of the rows; field metadata holds the ids.
         limits: sizes.
@@ -63,7 +62,7 @@ class ParquetFiles:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Folder,
         new_name: Callable[[], str],
         schema: pa.Schema,
         limits: Limits | None = None,
@@ -102,7 +101,7 @@ class ParquetFiles:
         self._flush()
         self._close_file()
         if self._done:
-            sync_folder(self._folder)
+            self._folder.sync()
         return tuple(self._done)
 
     def abandon(self) -> None:
@@ -110,9 +109,8 @@ class ParquetFiles:
         if self._file is not None:
             self._file.abandon()
             self._file = None
-        for file in self._done:
-            with suppress(FileNotFoundError):
-                (self._folder / file.path).unlink()
+        with suppress(AsgardError):  # what stays is swept
+            self._folder.delete(*(file.path for file in self._done))
         self._done.clear()
         self._waiting.clear()
 
@@ -132,7 +130,7 @@ class ParquetFiles:
         if self._encoding is None:
             self._encoding = chosen(rows, self._keys)
         if self._file is None:
-            self._file = _OpenFile(self._folder / self._new_name(), self._schema, self._encoding)
+            self._file = _OpenFile(self._folder, self._new_name(), self._schema, self._encoding)
         self._file.write(rows, self._floats)
         written_bytes = sum(file.size_bytes for file in self._done)
         if self._file.size_bytes >= self._limits.next_file_bytes(written_bytes):
@@ -145,12 +143,13 @@ class ParquetFiles:
 
 
 class _OpenFile:
-    def __init__(self, path: Path, schema: pa.Schema, encoding: Encoding) -> None:
-        self._path = path
+    def __init__(self, folder: Folder, name: str, schema: pa.Schema, encoding: Encoding) -> None:
+        self._folder = folder
+        self._name = name
         self._schema = schema
         self._with_nan: set[str] = set()
         self._nulls = dict.fromkeys(encoding.unbounded, 0)
-        self._sink = path.open("xb")
+        self._sink = folder.create(name)
         try:
             self._writer = pq.ParquetWriter(
                 self._sink,
@@ -164,7 +163,7 @@ class _OpenFile:
 
     @property
     def size_bytes(self) -> int:
-        return self._sink.tell()
+        return int(self._sink.tell())
 
     def write(self, rows: pa.Table, floats: Iterable[str]) -> None:
         for name in floats:
@@ -177,15 +176,14 @@ class _OpenFile:
     def close(self, told: Collection[str]) -> DataFile:
         self._writer.close()
         footer = self._writer.writer.metadata
-        self._sink.flush()
-        os.fsync(self._sink.fileno())
-        size_bytes = self._sink.tell()
-        self._sink.close()
+        size_bytes = self.size_bytes
+        self._folder.seal(self._sink)
         figures = FileStatistics(self._schema, self._with_nan, self._nulls)
         figures.add(footer.row_group(index) for index in range(footer.num_row_groups))
-        return DataFile(self._path.name, figures.rows, size_bytes, figures.to_json(told))
+        return DataFile(self._name, figures.rows, size_bytes, figures.to_json(told))
 
     def abandon(self) -> None:
-        self._sink.close()
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        with suppress(AsgardError):  # it is given up
+            self._sink.close()
+        with suppress(AsgardError):
+            self._folder.delete(self._name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -11,6 +10,7 @@ from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import Mode
 from asgard.core.table import Evolution, LoadRequest
 from asgard.core.types import canonical_schema, reconcile
+from asgard.lake.folder import Folder
 from asgard.lake.ledger import Ledger, Standing
 from asgard.lake.schemas import SchemaDocuments, last_field_id, with_field_ids
 from asgard.lake.snapshot import Snapshot
@@ -47,10 +47,10 @@ class Base:
     snapshot: Snapshot | None
     standing: Standing
     replaces: bool
-    log_identity: tuple[int, int, int] | None = None
+    log_identity: tuple[object, ...] | None = None
 
     @classmethod
-    def open(cls, folder: Path, request: LoadRequest) -> Base:
+    def open(cls, folder: Folder, request: LoadRequest) -> Base:
         """The newest version. Protocol 2 to 4.
 
         Raises:
@@ -65,7 +65,9 @@ class Base:
         snapshot.check_writable()
         standing = ledger.standing(snapshot, request.stream)
         unborn = snapshot.is_ours and snapshot.version == 0  # a first load was killed: nothing is in it
-        replaces = request.mode is Mode.REPLACE or standing.anew or unborn
+        # Who reads a history anew keeps it: what did not change makes no version.
+        anew = standing.anew and request.mode is not Mode.HISTORY
+        replaces = request.mode is Mode.REPLACE or anew or unborn
         return cls(snapshot, standing, replaces, snapshot.log_identity())
 
     @property
@@ -80,7 +82,7 @@ class Base:
             return 0
         return sum(file.size_bytes for file in self.snapshot.files())
 
-    def columns(self, folder: Path, request: LoadRequest) -> Columns:
+    def columns(self, folder: Folder, request: LoadRequest) -> Columns:
         """Protocol 5: what becomes of the columns.
 
         Raises:
@@ -114,12 +116,10 @@ def _replacement(known: pa.Schema, incoming: pa.Schema) -> Evolution:
 
 
 def _check_request(incoming: pa.Schema, request: LoadRequest) -> None:
-    if request.mode not in (Mode.REPLACE, Mode.APPEND, Mode.MERGE):
-        raise ConfigError(f"tables of this lake know no mode {request.mode}", hint="replace, append or merge")
     if not incoming.names:
         raise DataError("the stream has no columns", hint="a table needs at least one")
-    if request.mode is Mode.MERGE and not request.keys:
-        raise ConfigError("merge needs a key", hint="set primary_key, or use append or replace")
+    if request.mode in (Mode.MERGE, Mode.HISTORY) and not request.keys:
+        raise ConfigError(f"{request.mode} needs a key", hint="set primary_key, or use append or replace")
     asked = [*request.keys, *([request.order_by] if request.order_by else [])]
     strange = [name for name in asked if name not in incoming.names]
     if strange:

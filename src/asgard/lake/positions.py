@@ -17,11 +17,10 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from asgard.core.errors import PositionLost
 from asgard.core.position import Position
-from asgard.lake.disk import put_if_absent
+from asgard.lake.folder import Folder
 
 FORMAT = 1
 RESYNC_HINT = "asgard resync reads the stream anew; asgard resync --accept trusts the table as it is"
@@ -107,12 +106,12 @@ class Positions:
         stream: id of the stream.
     """
 
-    def __init__(self, folder: Path, stream: str) -> None:
+    def __init__(self, folder: Folder, stream: str) -> None:
         slug = re.sub(r"[^a-z0-9]+", "-", stream.lower()).strip("-")[:60]
         name = f"{slug}-{hashlib.sha256(stream.encode()).hexdigest()[:12]}"
         self.stream = stream
-        self._records = folder / "positions" / name
-        self._epochs = folder / "epochs" / name
+        self._records = folder / f"positions/{name}"
+        self._epochs = folder / f"epochs/{name}"
 
     def read(self, number: int) -> Record:
         """The record of a committed integer.
@@ -121,7 +120,7 @@ class Positions:
             PositionLost: it is missing or damaged.
         """
         try:
-            content = (self._records / f"{number}.json").read_bytes()
+            content = self._records.read(f"{number}.json")
         except FileNotFoundError as error:
             raise PositionLost(
                 f"the table says position {number}, and there is no record of it", hint=RESYNC_HINT
@@ -130,18 +129,15 @@ class Positions:
 
     def put(self, record: Record) -> bool:
         """Writes a record, durably. Protocol 7: put-if-absent; False when the integer was used before."""
-        return put_if_absent(self._records / f"{record.number}.json", record.to_bytes())
+        return self._records.put_if_absent(f"{record.number}.json", record.to_bytes())
 
     def numbers(self) -> list[int]:
         """The integers that have a record, committed or not, ascending."""
-        if not self._records.is_dir():
-            return []
-        return sorted(int(path.stem) for path in self._records.glob("[0-9]*.json"))
+        return _numbers(self._records)
 
     def epochs(self) -> list[int]:
         """The epochs that were ever begun, ascending; 0 always was."""
-        begun = (int(path.stem) for path in self._epochs.glob("[0-9]*.json")) if self._epochs.is_dir() else ()
-        return sorted({0, *begun})
+        return sorted({0, *_numbers(self._epochs)})
 
     def new_epoch(self, why: str) -> int:
         """Gives the next epoch a name, durably. It counts from the commit that first uses it."""
@@ -150,7 +146,7 @@ class Positions:
         content = json.dumps(document, ensure_ascii=False).encode()
         while True:
             epoch += 1
-            if put_if_absent(self._epochs / f"{epoch}.json", content):
+            if self._epochs.put_if_absent(f"{epoch}.json", content):
                 return epoch
 
     def prune(self, older_than_seconds: float, keep: Iterable[int | None]) -> int:
@@ -167,9 +163,13 @@ class Positions:
         newest = max((number for number in kept if number is not None), default=0)
         limit = min(number_at(older_than_seconds), newest)
         old = [number for number in self.numbers() if number < limit and number not in kept]
-        for number in old:
-            (self._records / f"{number}.json").unlink(missing_ok=True)
+        self._records.delete(*(f"{number}.json" for number in old))
         return len(old)
+
+
+def _numbers(folder: Folder) -> list[int]:
+    stems = (name.removesuffix(".json") for name in folder.files() if name.endswith(".json"))
+    return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def next_number(current: int | None) -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
+from deltalake import CommitProperties, PostCommitHookProperties, Transaction
 from deltalake.transaction import AddAction, RemoveAction
 
 from asgard.core.errors import AsgardError, Conflict, PositionLost
@@ -24,6 +23,7 @@ from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
 from asgard.lake.commits import MARK, checkpoint, entry, sync_log
 from asgard.lake.disk import translated
+from asgard.lake.folder import Folder
 from asgard.lake.ledger import Ledger, Standing, app_id
 from asgard.lake.pinned import Base
 from asgard.lake.positions import Record, next_number, number_at
@@ -51,7 +51,7 @@ NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_log
 class SetAside:
     """Rows that go to the quarantine with the load."""
 
-    place: Path
+    place: Folder
     schema: pa.Schema
     staged: Staged
 
@@ -69,7 +69,7 @@ class Publisher:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Folder,
         request: LoadRequest,
         prefix: str,
         preparation: Preparation,
@@ -143,8 +143,7 @@ class Publisher:
 
     def _create(self, change: Change) -> None:
         self._documents.record(change.columns.table, change.columns.last_id)
-        DeltaTable.create(
-            self._folder,
+        self._folder.make_delta(
             to_delta(first_schema(change.columns.table)),
             configuration={FORMAT_PROPERTY: "1"},
             # Without max_commit_retries=0 the slower of two creators makes version 1 with an id of its own.
@@ -193,8 +192,7 @@ class Publisher:
         base, snapshot = change.base, change.base.snapshot
         assert snapshot is not None
         now = int(time.time() * 1000)
-        for file in change.adds:  # 9
-            check_presence(self._folder, file)
+        check_presence(self._folder, change.adds)  # 9
         if snapshot.log_identity() != base.log_identity:
             raise PositionLost("the table was re-created during the load", hint="run again")
         adds = [AddAction(f.path, f.size_bytes, {}, now, True, f.stats) for f in change.adds]
@@ -294,8 +292,8 @@ class Publisher:
             raise Conflict("the table's columns changed during the load", hint="run again")
         if same_files:
             return replace(change, base=base, columns=columns)
-        for name in change.rewritten:
-            (self._folder / name).unlink(missing_ok=True)
+        # The version after the older base is taken: no attempt of ours can appear there any more.
+        self._folder.delete(*change.rewritten)
         return self._preparation.change(base, columns, change.staged)
 
     # ---- after the commit

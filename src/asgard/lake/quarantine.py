@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
@@ -27,13 +26,14 @@ from deltalake.transaction import AddAction, RemoveAction
 from asgard.core.errors import Conflict
 from asgard.core.table import DataFile, Mount
 from asgard.lake.commits import MARK, sync_log
+from asgard.lake.folder import Folder
 from asgard.lake.schemas import (
     declare_naive_timestamps,
     has_naive_timestamps,
     needs_naive_timestamps,
     to_delta,
 )
-from asgard.lake.snapshot import Snapshot, add_actions
+from asgard.lake.snapshot import LakeFile, Snapshot, add_actions
 
 REASON = "_asgard_reason"
 STREAM = "_asgard_stream"
@@ -51,7 +51,7 @@ class Set:
 
     stream: str
     number: int
-    paths: tuple[str, ...]
+    files: tuple[LakeFile, ...]
     rows: int
 
 
@@ -62,10 +62,10 @@ class Quarantine:
         folder: the table's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._root = folder / "_asgard" / "quarantine"
+    def __init__(self, folder: Folder) -> None:
+        self._root = folder / "_asgard/quarantine"
 
-    def place_for(self, schema: pa.Schema) -> Path:
+    def place_for(self, schema: pa.Schema) -> Folder:
         """The folder where rows of the schema are to be staged: of the newest generation that takes them."""
         generations = self._generations()
         if not generations:
@@ -77,7 +77,7 @@ class Quarantine:
         return self._root / str(int(newest.name) + 1)
 
     def commit(
-        self, place: Path, schema: pa.Schema, files: Sequence[DataFile], stream: str, number: int
+        self, place: Folder, schema: pa.Schema, files: Sequence[DataFile], stream: str, number: int
     ) -> None:
         """Protocol 8: commits the files under the integer, durably. Done already, when it has them."""
         app = f"asgard/quarantine/{stream}"
@@ -94,7 +94,7 @@ class Quarantine:
     def forget(self, wrong: Callable[[str, int], bool]) -> None:
         """Takes sets out, durably, that no commit of the table can choose any more."""
 
-        def attempt(place: Path) -> int | None:
+        def attempt(place: Folder) -> int | None:
             snapshot = Snapshot.open(place)
             lost = [one for one in _sets(snapshot) if wrong(one.stream, one.number)] if snapshot else []
             if snapshot is None or not lost:
@@ -115,8 +115,8 @@ class Quarantine:
                 continue
             columns = [field for field in snapshot.schema if field.name not in (REASON, STREAM, LOAD)]
             schema = pa.schema([*columns, snapshot.schema.field(REASON)])
-            files = tuple(snapshot.absolute(path) for one in shown for path in one.paths)
-            return Mount(schema, files, sum(one.rows for one in shown))
+            files = [file for one in shown for file in one.files]
+            return snapshot.mounted(files, schema, sum(one.rows for one in shown))
         return None
 
     @property
@@ -124,18 +124,17 @@ class Quarantine:
         """Whether anything was ever set aside."""
         return bool(self._generations())
 
-    def _generations(self) -> list[Path]:
-        if not self._root.is_dir():
-            return []
-        return sorted((p for p in self._root.iterdir() if p.name.isdigit()), key=lambda path: int(path.name))
+    def _generations(self) -> list[Folder]:
+        numbers = (int(name) for name in self._root.folders() if name.isdigit())
+        return [self._root / str(number) for number in sorted(numbers)]
 
-    def _ready(self, place: Path, schema: pa.Schema) -> DeltaTable:
+    def _ready(self, place: Folder, schema: pa.Schema) -> DeltaTable:
         """The twin with at least these columns, made or widened when it is not."""
         snapshot = Snapshot.open(place)
         if snapshot is None:
             columns = [field for field in schema if not needs_naive_timestamps(pa.schema([field]))]
             own = pa.schema([*columns, pa.field(STREAM, pa.string()), pa.field(LOAD, pa.int64())])
-            DeltaTable.create(place, to_delta(own), mode="ignore", partition_by=[STREAM, LOAD])
+            place.make_delta(to_delta(own), mode="ignore", partition_by=[STREAM, LOAD])
             return self._ready(place, schema)
         new = pa.schema([field for field in schema if field.name not in snapshot.schema.names])
         if needs_naive_timestamps(new) and not has_naive_timestamps(snapshot.handle):
@@ -143,7 +142,7 @@ class Quarantine:
             return self._ready(place, schema)
         if new.names:
             snapshot.handle.alter.add_columns(list(to_delta(new).fields))
-            return DeltaTable(place)
+            return place.delta()
         return snapshot.handle
 
 
@@ -180,12 +179,13 @@ def _changed(there: pa.Schema, comes: pa.Schema) -> bool:
 def _sets(snapshot: Snapshot) -> Iterator[Set]:
     """What was set aside, load by load."""
     adds = add_actions(snapshot.handle)
-    found: dict[tuple[str, int], list[tuple[str, int]]] = {}
-    for row in adds.select(["path", "num_records", f"partition.{STREAM}", f"partition.{LOAD}"]).to_pylist():
+    found: dict[tuple[str, int], list[LakeFile]] = {}
+    wanted = ["path", "size_bytes", "num_records", f"partition.{STREAM}", f"partition.{LOAD}"]
+    for row in adds.select(wanted).to_pylist():
         key = (row[f"partition.{STREAM}"], int(row[f"partition.{LOAD}"]))
-        found.setdefault(key, []).append((row["path"], row["num_records"]))
+        found.setdefault(key, []).append(LakeFile(row["path"], row["size_bytes"], row["num_records"]))
     for (stream, number), files in found.items():
-        yield Set(stream, number, tuple(path for path, _ in files), sum(rows for _, rows in files))
+        yield Set(stream, number, tuple(files), sum(file.rows or 0 for file in files))
 
 
 def _add(file: DataFile, partition: dict[str, str | None]) -> AddAction:
@@ -195,4 +195,4 @@ def _add(file: DataFile, partition: dict[str, str | None]) -> AddAction:
 def _removes(one: Set) -> list[RemoveAction]:
     partition: dict[str, str | None] = {STREAM: one.stream, LOAD: str(one.number)}
     now = int(time.time() * 1000)
-    return [RemoveAction(path, True, now, partition_values=partition) for path in one.paths]
+    return [RemoveAction(file.path, True, now, partition_values=partition) for file in one.files]

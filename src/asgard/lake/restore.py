@@ -5,14 +5,17 @@ Each is a new epoch of the stream (protocol, line 14): integers of another epoch
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from urllib.parse import unquote
 
 from deltalake import CommitProperties, PostCommitHookProperties, Transaction
 
 from asgard.core.errors import ConfigError, Conflict, DataError, PositionLost
 from asgard.lake.boundaries import reach
 from asgard.lake.commits import MARK, Entry, entry, sync_log
+from asgard.lake.folder import Folder
 from asgard.lake.ledger import Ledger, app_id
 from asgard.lake.positions import RESYNC_HINT, Positions, Record, next_number
 from asgard.lake.schemas import to_delta
@@ -22,7 +25,7 @@ UNDONE_TO = "asgard.undone_to"
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
-def undo(folder: Path, run: str = "") -> None:
+def undo(folder: Folder, run: str = "") -> None:
     """Restores what was before the last load, data and position in one commit.
 
     Args:
@@ -48,20 +51,21 @@ def undo(folder: Path, run: str = "") -> None:
         _, current = ledger.current(snapshot, stream)
         record = replace(known, number=next_number(current), prev=before, base=snapshot.version)
         transactions.append(_begin(positions, snapshot, record, "undo"))
-    snapshot.handle.restore(
-        target,
-        commit_properties=CommitProperties(
-            custom_metadata={MARK: "1", UNDONE_TO: target, "asgard.mode": "undo", "asgard.run": run},
-            app_transactions=transactions,
-            max_commit_retries=0,
-        ),
-        post_commithook_properties=_NO_HOOKS,
-    )
+    with _decided(folder, transactions):
+        snapshot.handle.restore(
+            target,
+            commit_properties=CommitProperties(
+                custom_metadata={MARK: "1", UNDONE_TO: target, "asgard.mode": "undo", "asgard.run": run},
+                app_transactions=transactions,
+                max_commit_retries=0,
+            ),
+            post_commithook_properties=_NO_HOOKS,
+        )
     reach("restored")
     sync_log(folder, snapshot.version + 1)
 
 
-def accept(folder: Path, stream: str, resync: bool) -> None:
+def accept(folder: Folder, stream: str, resync: bool) -> None:
     """Ends PositionLost: a new epoch with the last position that the log chooses, or with none.
 
     Args:
@@ -91,19 +95,34 @@ def accept(folder: Path, stream: str, resync: bool) -> None:
     if resync:
         record = replace(record, position=None, anew=True)
     transaction = _begin(positions, snapshot, record, "resync" if resync else "accept")
-    snapshot.handle.create_write_transaction(
-        [],
-        "append",
-        to_delta(snapshot.schema),
-        commit_properties=CommitProperties(
-            custom_metadata={MARK: "1", "asgard.mode": "resync" if resync else "accept"},
-            app_transactions=[transaction],
-            max_commit_retries=0,
-        ),
-        post_commithook_properties=_NO_HOOKS,
-    )
+    with _decided(folder, [transaction]):
+        snapshot.handle.create_write_transaction(
+            [],
+            "append",
+            to_delta(snapshot.schema),
+            commit_properties=CommitProperties(
+                custom_metadata={MARK: "1", "asgard.mode": "resync" if resync else "accept"},
+                app_transactions=[transaction],
+                max_commit_retries=0,
+            ),
+            post_commithook_properties=_NO_HOOKS,
+        )
     sync_log(folder, snapshot.version + 1)
     ledger.adopt(snapshot, again=True)
+
+
+@contextmanager
+def _decided(folder: Folder, transactions: Sequence[Transaction]) -> Iterator[None]:
+    """Around a commit: the integers of the new epochs say whether it happened, never the exception (protocol,
+    line 11). Nobody else can have written them."""
+    try:
+        yield
+    except Exception:
+        snapshot = Snapshot.open(folder)
+        if snapshot is None or any(
+            snapshot.handle.transaction_version(one.app_id) != one.version for one in transactions
+        ):
+            raise
 
 
 def _begin(positions: Positions, snapshot: Snapshot, record: Record, why: str) -> Transaction:
@@ -117,14 +136,14 @@ def _begin(positions: Positions, snapshot: Snapshot, record: Record, why: str) -
     return Transaction(app_id(snapshot.table_id, positions.stream, epoch), record.number)
 
 
-def _open(folder: Path) -> Snapshot:
+def _open(folder: Folder) -> Snapshot:
     snapshot = Snapshot.open(folder)
     if snapshot is None:
         raise ConfigError("there is no table, so there is nothing to undo")
     return snapshot
 
 
-def _last_loads(folder: Path, snapshot: Snapshot, run: str) -> list[Entry]:
+def _last_loads(folder: Folder, snapshot: Snapshot, run: str) -> list[Entry]:
     """The loads to take back, newest first."""
     loads: list[Entry] = []
     version = snapshot.version
@@ -160,11 +179,11 @@ def _last_loads(folder: Path, snapshot: Snapshot, run: str) -> list[Entry]:
     return loads
 
 
-def _check_files(folder: Path, version: int) -> None:
+def _check_files(folder: Folder, version: int) -> None:
     before = Snapshot.open(folder, version)
-    missing = [] if before is None else [
-        file.path for file in before.files() if not Path(before.absolute(file.path)).exists()
-    ]  # fmt: skip
+    names = [] if before is None else [unquote(file.path) for file in before.files()]
+    there = folder.sizes(names)
+    missing = [name for name in names if name not in there]
     if missing:
         raise DataError(
             f"version {version} cannot come back: {len(missing)} of its files were deleted (vacuum)",

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asgard.core.budget import MEBIBYTE
+from asgard.lake.folder import Folder
 
 BATCH_ROWS = 1 << 14
 BATCH_BYTES = 8 * MEBIBYTE
@@ -25,42 +26,45 @@ RowsOf = Callable[[str], pa.Int64Array]
 
 
 def rows_of(
-    files: Sequence[str], schema: pa.Schema, without: RowsOf | None = None
+    folder: Folder, files: Sequence[str], schema: pa.Schema, without: RowsOf | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The rows of files, file by file.
 
     Args:
-        files: absolute paths.
+        folder: of the table that they belong to.
+        files: absolute.
         schema: what the rows come in; columns that a file does not have are null.
         without: the rows to leave out; asked once a file. None leaves none out.
     """
     for path in files:
         start, gone = 0, without(path) if without else None
-        with _opened(path) as file:
+        with _opened(folder, path) as file:
             there = {*file.schema_arrow.names}
             columns = [name for name in schema.names if name in there]
             for batch in file.iter_batches(_batch_rows(file, columns), columns=columns, use_threads=False):
                 stop = start + batch.num_rows
-                if gone is not None and len(inside := _between(gone, start, stop)):
+                if gone is not None and len(inside := gone.slice(*span(gone, start, stop))):
                     batch = batch.filter(pc.invert(pc.is_in(pa.arange(start, stop), value_set=inside)))
                 start = stop
                 yield _in_schema(batch, schema)
 
 
-def _between(numbers: pa.Int64Array, start: int, stop: int) -> pa.Int64Array:
+def span(numbers: pa.Int64Array, start: int, stop: int) -> tuple[int, int]:
+    """Where the numbers from start until stop begin among ascending ones, and how many they are."""
     plain = memoryview(numbers.buffers()[1]).cast("q")[numbers.offset : numbers.offset + len(numbers)]
     first = bisect_left(plain, start)
-    return numbers.slice(first, bisect_left(plain, stop, lo=first) - first)
+    return first, bisect_left(plain, stop, lo=first) - first
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[pq.ParquetFile]:
-    # A small read buffer: without one a whole column chunk is held, and other writers' chunks are large.
-    file = pq.ParquetFile(path, buffer_size=1 << 20, coerce_int96_timestamp_unit="us")
-    try:
-        yield file
-    finally:
-        file.close()
+def _opened(folder: Folder, path: str) -> Iterator[pq.ParquetFile]:
+    with folder.opened(path) as source:
+        # A small read buffer: without one a whole column chunk is held, and other writers' chunks are large.
+        file = pq.ParquetFile(source, buffer_size=1 << 20, coerce_int96_timestamp_unit="us")
+        try:
+            yield file
+        finally:
+            file.close()
 
 
 def _batch_rows(file: pq.ParquetFile, columns: list[str]) -> int:

@@ -43,27 +43,31 @@ def _plain(snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         if mount.reader is not None:
             yield from snapshot.reader(schema.names)
         else:
-            yield from rows_of(mount.files, schema)
+            yield from rows_of(snapshot.folder, mount.files, schema)
 
 
 def _filtered(snapshot: Snapshot, schema: pa.Schema, where: str) -> Iterator[pa.RecordBatch]:
     from asgard.transport import duck  # DuckDB, which whole tables are read without
 
-    connection = duck.connect()
+    connection = duck.connect(filesystem=snapshot.folder.filesystem)
     try:
         with duck.translated():
             mount = snapshot.mount()
-            if mount.reader is not None:
-                source = connection.from_arrow(mount.reader())
-            elif mount.files:
-                source = connection.read_parquet(list(mount.files), union_by_name=True)
-                there = [field for field in snapshot.schema if field.name in source.columns]
-                source = source.project(f"*{duck.replacing_floats(there)}")
+            if mount.files:
+                files = ", ".join(map(duck.literal, mount.files))
+                source = f"read_parquet([{files}], union_by_name = true)"
+                there = duck.columns_of(connection, f"FROM {source}")
+                floats = duck.replacing_floats([field for field in snapshot.schema if field.name in there])
+                source = f"(SELECT *{floats} FROM {source})"
             else:
-                source = connection.from_arrow(schema.empty_table())
+                reader = mount.reader() if mount.reader is not None else schema.empty_table()
+                connection.register("_asgard_rows", reader)
+                source = "_asgard_rows"
             names = ", ".join(duck.identifier(name) for name in schema.names)
-            stream = source.filter(where).project(names).to_arrow_reader(BATCH_ROWS)
-            for batch in stream:
+            # One statement, not relations put together: those keep Python's lock while they look at files,
+            # for which a file system of ours would wait.
+            found = connection.execute(f"SELECT {names} FROM {source} WHERE {duck.predicate(where)}")
+            for batch in found.to_arrow_reader(BATCH_ROWS):
                 yield batch.cast(schema)
     finally:
         connection.close()

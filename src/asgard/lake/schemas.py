@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +20,7 @@ from deltalake import CommitProperties, DeltaTable, TableFeatures
 from deltalake import Schema as DeltaSchema
 
 from asgard.core.types import fingerprint
-from asgard.lake.disk import put_if_absent
+from asgard.lake.folder import Folder
 
 FORMAT = 1
 FIELD_ID = b"asgard.field_id"
@@ -159,7 +158,7 @@ class SchemaDocuments:
         folder: the table's `_asgard` folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._folder = folder / "schemas"
 
     def last_field_id(self) -> int:
@@ -168,8 +167,8 @@ class SchemaDocuments:
 
     def all(self) -> dict[str, Mapping[str, Any]]:
         """Schema id to its document."""
-        paths = self._folder.glob("*.json") if self._folder.is_dir() else ()
-        return {path.stem: json.loads(path.read_bytes()) for path in paths}
+        names = (name for name in self._folder.files() if name.endswith(".json"))
+        return {name.removesuffix(".json"): json.loads(self._folder.read(name)) for name in names}
 
     def record(self, schema: pa.Schema, last_id: int) -> str:
         """Writes the schema down, durably, if it is new.
@@ -192,7 +191,7 @@ class SchemaDocuments:
                 for field in schema
             ],
         }
-        path = self._folder / f"{schema_id}.json"
-        if not path.exists():
-            put_if_absent(path, json.dumps(document, ensure_ascii=False).encode())
+        name = f"{schema_id}.json"
+        if not self._folder.has(name):
+            self._folder.put_if_absent(name, json.dumps(document, ensure_ascii=False).encode())
         return schema_id

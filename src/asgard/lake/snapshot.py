@@ -6,12 +6,10 @@ came in between makes the commit fail.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -21,7 +19,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from asgard.core.errors import DataError, QueryError
 from asgard.core.table import Mount
-from asgard.lake.commits import identity, version_at
+from asgard.lake.commits import LOG, identity, version_at
+from asgard.lake.folder import Folder
 from asgard.lake.schemas import from_delta
 
 FORMAT_PROPERTY = "asgard.format"
@@ -51,7 +50,7 @@ class Snapshot:
         handle: opened for this snapshot alone.
     """
 
-    def __init__(self, folder: Path, handle: DeltaTable) -> None:
+    def __init__(self, folder: Folder, handle: DeltaTable) -> None:
         self.folder = folder
         self.handle = handle
         self.version: int = handle.version()
@@ -61,16 +60,14 @@ class Snapshot:
         self.partitioned_by: list[str] = list(metadata.partition_columns)
 
     @classmethod
-    def open(cls, folder: Path, at: int | datetime | None = None) -> Snapshot | None:
+    def open(cls, folder: Folder, at: int | datetime | None = None) -> Snapshot | None:
         """The newest version, or the one at a version or instant; None when there is no table.
 
         Raises:
             QueryError: the table has no such version.
         """
-        if not (folder / "_delta_log").is_dir():
-            return None
         try:
-            newest = cls(folder, DeltaTable(folder))
+            newest = cls(folder, folder.delta())
         except TableNotFoundError:
             return None
         if at is None:
@@ -79,7 +76,7 @@ class Snapshot:
         if version is None or not 0 <= version <= newest.version:
             raise _no_version(folder, at)
         try:
-            return cls(folder, DeltaTable(folder, version=version))
+            return cls(folder, folder.delta(version))
         except DeltaError as error:
             raise _no_version(folder, at) from error
 
@@ -126,9 +123,7 @@ class Snapshot:
 
     def absolute(self, path: str) -> str:
         """Where a file of the log lies."""
-        if path.startswith("file://"):
-            return unquote(path.removeprefix("file://"))
-        return os.path.join(self.folder, unquote(path))
+        return self.folder.absolute(path if "://" in path else unquote(path))
 
     @cached_property
     def is_plain(self) -> bool:
@@ -147,7 +142,13 @@ class Snapshot:
         """The rows for an engine."""
         if not self.is_plain:
             return Mount(self.schema, reader=self.reader)
-        return Mount(self.schema, tuple(self.absolute(file.path) for file in self.files()), self.total_rows)
+        return self.mounted(self.files(), self.schema, self.total_rows)
+
+    def mounted(self, files: Sequence[LakeFile], schema: pa.Schema, rows: int | None) -> Mount:
+        """Some of its files for an engine."""
+        sizes = {self.absolute(file.path): file.size_bytes for file in files}
+        self.folder.know(sizes)
+        return Mount(schema, tuple(sizes), rows, filesystem=self.folder.filesystem)
 
     def reader(self, columns: list[str] | None = None) -> pa.RecordBatchReader:
         """A stream of the rows through Delta's own reader: deletion vectors, column mapping, partitions."""
@@ -155,7 +156,7 @@ class Snapshot:
         schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
         return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in stream))
 
-    def log_identity(self) -> tuple[int, int, int]:
+    def log_identity(self) -> tuple[object, ...]:
         """Tells this version's log file from one that came into its place."""
         return identity(self.folder, self.version)
 
@@ -183,7 +184,8 @@ def add_actions(handle: DeltaTable) -> pa.Table:
     return pa.RecordBatchReader.from_stream(handle.get_add_actions(flatten=True)).read_all()
 
 
-def _no_version(folder: Path, at: int | datetime) -> QueryError:
-    numbers = sorted(int(p.stem) for p in (folder / "_delta_log").glob("*.json") if p.stem.isdigit())
+def _no_version(folder: Folder, at: int | datetime) -> QueryError:
+    stems = (name.removesuffix(".json") for name in (folder / LOG).files() if name.endswith(".json"))
+    numbers = sorted(int(stem) for stem in stems if stem.isdigit())
     told = f"versions {numbers[0]} to {numbers[-1]}" if numbers else "none"
     return QueryError(f"the table has no version at {at}", hint=f"the log holds {told}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 from abc import abstractmethod
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,10 @@ class CloudConnection(Config):
     @abstractmethod
     def storage_options(self, cancel: Cancel) -> dict[str, str]:
         """The connection in the words of `object_store`, secrets in the clear; a role's keys end."""
+
+    def lasting_options(self, cancel: Cancel) -> Callable[[], dict[str, str]]:
+        """Gives `storage_options` whose credentials last for some minutes, as often as they are asked for."""
+        return lambda: self.storage_options(cancel)
 
     @property
     def folder(self) -> str:

@@ -9,7 +9,7 @@ Reference: https://docs.aws.amazon.com/AmazonS3/latest/API/, https://docs.aws.am
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -111,7 +111,15 @@ class S3Connection(CloudConnection):
 
     def storage_options(self, cancel: Cancel) -> dict[str, str]:
         """As CloudConnection; a role's keys end after an hour."""
-        keys = None if self.anonymous else found_keys(self.identity, cancel)
+        return self._options(None if self.anonymous else found_keys(self.identity, cancel))
+
+    def lasting_options(self, cancel: Cancel) -> Callable[[], dict[str, str]]:
+        """As CloudConnection; a role is assumed here, and again before its keys end."""
+        first = None if self.anonymous else found_keys(self.identity, cancel)
+        role = RoleKeys(self.identity, first) if first else None
+        return lambda: self._options(role.now() if role else None)
+
+    def _options(self, keys: Keys | None) -> dict[str, str]:
         told = {
             "AWS_REGION": self.identity.region_or_default(),
             "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": str(not self.path_style).lower(),

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -27,6 +28,7 @@ from asgard.core.errors import (
     Refused,
     Unreachable,
 )
+from asgard.transport.carried import taken_back
 from asgard.transport.spill import SpillFolder
 
 Connection = duckdb.DuckDBPyConnection
@@ -40,6 +42,7 @@ def connect(
     threads: int = 2,
     extensions: Sequence[str] = (),
     spill_folder: str | Path | None = None,
+    filesystem: Any = None,
 ) -> Connection:
     """Opens an embedded DuckDB that keeps to its memory, and loads no code but the extensions.
 
@@ -49,6 +52,8 @@ def connect(
         extensions: names as of the wheels, for example `postgres_scanner`.
         spill_folder: in it a folder of its own is made to spill; the system's temporary folder by default.
             It goes with the connection, and after a kill when somebody spills there again.
+        filesystem: fsspec's, through which files with its protocol are read; its errors come back
+            whole where they were `transport.carried`.
 
     Raises:
         ConfigError: the wheel of an extension is not installed; the hint is its install line.
@@ -69,6 +74,8 @@ def connect(
     )
     weakref.finalize(connection, spill.remove)
     connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+    if filesystem is not None:
+        connection.register_filesystem(filesystem)
     for name in extensions:
         connection.execute(f"LOAD {literal(str(_extension_file(name)))}")
     if extensions:  # DuckDB takes this back from nobody while it is open
@@ -94,6 +101,20 @@ def identifier(name: str) -> str:
 def literal(text: str) -> str:
     """The text quoted for SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def predicate(sql: str) -> str:
+    """One condition, so that nothing but a condition can stand behind WHERE.
+
+    Raises:
+        duckdb.Error: it is none.
+    """
+    return f"({duckdb.SQLExpression(sql)})"
+
+
+def columns_of(connection: Connection, sql: str) -> list[str]:
+    """The names of a query's columns; nothing is read but what they are told by."""
+    return [str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()]
 
 
 def replacing_floats(columns: Iterable[pa.Field]) -> str:
@@ -130,6 +151,17 @@ def translated(**where: str) -> Iterator[None]:
         yield
     except AsgardError:
         raise
+    except Exception as error:
+        if (ours := taken_back(error)) is not None:
+            raise ours.at(**where) from error
+        with _translated_alone(**where):
+            raise
+
+
+@contextmanager
+def _translated_alone(**where: str) -> Iterator[None]:
+    try:
+        yield
     except duckdb.InterruptException as error:
         raise Cancelled("cancelled", where=where) from error
     except duckdb.OutOfMemoryException as error:
