@@ -19,10 +19,13 @@ from asgard.api.problems import Problem
 from asgard.api.served import Platform, Served
 from asgard.app.history import log_file
 from asgard.app.jobs import JobWish, add_job
+from asgard.app.run_events import events_after, goes_on_elsewhere, is_last
 from asgard.core.errors import ConfigError, Refused
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 LOOK_SECONDS = 0.25
+FAR_LOOK_SECONDS = 1.0
+"""Between two questions to a database about a run on another machine."""
 LOOKS_PER_SIGN = 60
 """After so many looks at nothing new a comment is sent, so that whoever has gone is noticed."""
 CHUNK_BYTES = 1 << 18
@@ -82,12 +85,15 @@ def follow_run(platform: Platform, run: str, last_event_id: LastEvent = None) ->
 
     Browsers that lose the connection ask again with `Last-Event-ID`, and are told what came behind that.
     """
-    _found(platform, run)
-    file = log_file(platform.project().state_folder, run)
+    project, known = platform.project(), last_event_id or 0
+    file = log_file(project.state_folder, run)
+    if not file.exists() and events_after(project, run):
+        told = _told_elsewhere(platform, run, known)
+    else:
+        _found(platform, run)
+        told = _told(platform, run, file, known)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _told(platform, run, file, last_event_id or 0), media_type="text/event-stream", headers=headers
-    )
+    return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
 
 async def _told(platform: Served, run: str, file: Path, known: int) -> AsyncIterator[str]:
@@ -109,6 +115,26 @@ async def _told(platform: Served, run: str, file: Path, known: int) -> AsyncIter
             yield ": still there\n\n"
         if not data:
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _told_elsewhere(platform: Served, run: str, known: int) -> AsyncIterator[str]:
+    """The same of a run on another machine that shares the queue, from the database."""
+    project, ended, quiet = platform.project(), False, 0
+    while True:
+        # Asked before the events are: what a run tells before its end is there then. A worker that was killed
+        # says no last word: its job does.
+        goes_on = not ended and await run_in_threadpool(goes_on_elsewhere, project, run)
+        found = await run_in_threadpool(events_after, project, run, known)
+        for number, line in found:
+            known, ended = number, is_last(line)
+            yield f"id: {number}\nevent: {json.loads(line)['event']}\ndata: {line}\n\n"
+        if not found and (platform.is_ending or not goes_on):
+            return
+        quiet = 0 if found else quiet + 1
+        if quiet and quiet % LOOKS_PER_SIGN == 0:
+            yield ": still there\n\n"
+        if not found:
+            await asyncio.sleep(FAR_LOOK_SECONDS)
 
 
 def _read(file: Path, at: int) -> bytes:

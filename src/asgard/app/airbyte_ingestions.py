@@ -16,8 +16,8 @@ from asgard.app.airbyte_documents import id_at_airbyte
 from asgard.app.airbyte_jobs import cancel_job, follow_job, job_error, job_under_way, start_job
 from asgard.app.airbyte_words import stream_words
 from asgard.app.documents import open_documents
-from asgard.app.history import log_file
 from asgard.app.project import Project
+from asgard.app.run_events import RunLog
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, Cancelled, ConfigError, DataError
@@ -26,7 +26,7 @@ from asgard.core.events import Kind as Told
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
-from asgard.observe.event_log import EventLog, to_all
+from asgard.observe.event_log import to_all
 from asgard.state.documents import Document
 from asgard.transport.airbyte import AirbyteClient
 from asgard.transport.airbyte_answers import Connection, Job, Kind
@@ -65,7 +65,7 @@ def sync_task(
     """Runs the sync of an ingestion; called by the process of its job."""
     name = task["asked"]["airbyte"]["connection_name"]
     workspace = Workspace(project)
-    log = EventLog(log_file(project.state_folder, run_id))
+    log = RunLog(project, run_id)
     setting = Setting(
         run=run_id,
         budget=workspace.budget,

@@ -6,10 +6,10 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from asgard.app.environments import changed_models
-from asgard.app.history import log_file
 from asgard.app.lineage_spec import Listener, Nobody
 from asgard.app.measurements import open_measurements
 from asgard.app.models import Choice, building_step, chosen_models
+from asgard.app.run_events import RunLog
 from asgard.app.streams import OpenSources, follow_steps, ingest_steps
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
@@ -18,7 +18,7 @@ from asgard.core.events import Emit
 from asgard.flow.endless import run_endless
 from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
-from asgard.observe.event_log import EventLog, to_all
+from asgard.observe.event_log import to_all
 from asgard.state.journal import new_run_id
 
 __all__ = ["RunWish", "Summary", "run"]
@@ -60,7 +60,7 @@ def run(workspace: Workspace, wish: RunWish, emit: Emit, cancel: Cancel | None =
     cancel = cancel or Cancel()
     workspace.look_up_anew(older_than_seconds=JUST_OPENED_SECONDS)
     run_id = wish.run_id or new_run_id()
-    log = EventLog(log_file(workspace.project.state_folder, run_id))
+    log = RunLog(workspace.project, run_id)
     lineage = _lineage(workspace)
     measurements = open_measurements(workspace.project.state_folder)
     setting = Setting(

@@ -23,6 +23,7 @@ from asgard.app.arrivals import Arrivals
 from asgard.app.history import journal_file
 from asgard.app.jobs import RUN, TASK_FORMAT, JobStore, job_log, open_jobs, run_of
 from asgard.app.project import Project, load_project
+from asgard.app.run_events import forget_events
 from asgard.app.schedules import Schedule, schedules_of, tick
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, Bug, Cancelled, ConfigError, Unreachable
@@ -185,6 +186,7 @@ class _Worker:
             queue.forget(self.project.queue.keep_days)
             _forget_logs(self.project)
             self._tidied = time.monotonic()
+            forget_events(self.project)
         limits = Limits(self.project.queue.limits, self.project.queue.per_source)
         while len(self._running) < self.wish.slots:
             asked = lease_clock()

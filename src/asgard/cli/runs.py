@@ -230,11 +230,24 @@ def log(run_id: str, project: str | None, env: str | None) -> None:
     from asgard.app.history import log_file, place
 
     file = log_file(place(project, env)[0], Path(run_id).name)
-    if not file.exists():
+    if file.exists():
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                click.echo(line, nl=False)
+    elif not _told_elsewhere(run_id, project, env):
         raise click.UsageError(f"there is no log of a run {run_id!r}; see asgard runs")
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            click.echo(line, nl=False)
+
+
+def _told_elsewhere(run_id: str, project: str | None, env: str | None) -> bool:
+    """Prints the events of a run on another machine that shares the queue; False when there are none."""
+    from asgard.app.project import load_project
+    from asgard.app.run_events import lines_of
+
+    told = False
+    for line in lines_of(load_project(project, env, with_sources=False), Path(run_id).name):
+        click.echo(line)
+        told = True
+    return told
 
 
 def _journal(project: str | None, env: str | None) -> Any:

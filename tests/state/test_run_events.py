@@ -1,0 +1,59 @@
+"""Events of runs in the database that machines share, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asgard.state.database import Database
+from asgard.state.postgres_database import PostgresDatabase
+from asgard.state.run_events import (
+    LONGEST_LINE,
+    MOST_LINES,
+    NAME,
+    SCHEMA,
+    SCHEMA_VERSION,
+    RunEventStore,
+)
+from asgard.state.sqlite_database import SqliteDatabase
+from tests.state.stores import server_at
+
+
+@pytest.fixture
+def store(address: dict[str, Any]) -> Iterator[RunEventStore]:
+    database: Database
+    if "file" in address:
+        database = SqliteDatabase(Path(address["file"]).with_name("events.db"), NAME)
+    else:
+        database = PostgresDatabase(server_at(address), NAME)
+    database.migrate(SCHEMA, SCHEMA_VERSION)
+    yield RunEventStore(database)
+    database.close()
+
+
+def test_lines_come_once_and_in_order(store: RunEventStore) -> None:
+    store.add("one", 1, ["a", "b"])
+    store.add("one", 1, ["a", "b"])  # whether the first try was committed was not known
+    store.add("one", 3, ["c"])
+    store.add("other", 1, ["x"])
+    assert store.after("one", 0, 10) == [(1, "a"), (2, "b"), (3, "c")]
+    assert store.after("one", 1, 1) == [(2, "b")]
+    assert store.after("none", 0, 10) == []
+
+
+def test_a_run_may_not_say_everything(store: RunEventStore) -> None:
+    store.add("one", MOST_LINES, ["the last", "one too many"])
+    store.add("two", 1, ["x" * (LONGEST_LINE + 1), "y"])
+    assert store.after("one", 0, 10) == [(MOST_LINES, "the last")]
+    assert store.after("two", 0, 10) == [(2, "y")]
+
+
+def test_what_is_old_is_forgotten(store: RunEventStore) -> None:
+    store.add("one", 1, ["a"])
+    store.forget(1)
+    assert store.after("one", 0, 10) == [(1, "a")]
+    store.forget(-1)
+    assert store.after("one", 0, 10) == []
