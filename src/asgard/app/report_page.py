@@ -189,7 +189,7 @@ def _history(one: TableReport, check: str) -> list[float | None]:
     """A figure of each load: what was observed, else how many rows failed."""
     values: list[float | None] = []
     for load in one.loads:
-        found = next((result for result in load["results"] if result["check"] == check), {})
+        found: Mapping[str, Any] = next((one for one in load["results"] if one["check"] == check), {})
         value = found.get("observed", found.get("failed_rows"))
         number = isinstance(value, int | float) and not isinstance(value, bool)
         values.append(float(str(value)) if number else None)

@@ -5,6 +5,7 @@ Reference: https://docs.greatexpectations.io/docs/core/define_expectations/organ
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,8 +54,9 @@ def read_suite(document: Any, parameters: Mapping[str, Any], now: datetime) -> S
     """
     if not isinstance(document, Mapping) or not isinstance(document.get("expectations"), list):
         raise ConfigError("this is no suite: it has no list of expectations")
-    own = document.get("suite_parameters") or document.get("evaluation_parameters") or {}
-    known = {**own, **parameters}
+    own: Any = document.get("suite_parameters") or document.get("evaluation_parameters") or {}
+    given: Any = parameters
+    known: Mapping[str, Any] = ChainMap(given, own)  # not a copy: what is given may know every name
     name = document.get("name") or document.get("expectation_suite_name") or "suite"
     specs: list[CheckSpec] = []
     refused: list[str] = []
