@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from tests.servers import postgres
 from tests.servers.kubernetes import ADMIN_TOKEN, Cluster
@@ -42,6 +42,7 @@ class StandIn(Cluster):
         logs: what pods say, by name.
         refused: verb and resource that nobody may.
         failing: statuses that the next requests are answered with, whatever they ask.
+        losing: the same, after what they ask was done.
         asked: method and path of every request.
     """
 
@@ -49,6 +50,7 @@ class StandIn(Cluster):
     logs: dict[str, str] = field(default_factory=dict)
     refused: set[tuple[str, str]] = field(default_factory=set)
     failing: list[int] = field(default_factory=list)
+    losing: list[int] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     def namespace(self) -> str:
@@ -59,8 +61,11 @@ class StandIn(Cluster):
         address = urlsplit(target)
         self.asked.append((method, address.path))
         if self.failing:
-            code = self.failing.pop(0)
-            return code, _status(code, "InternalError", "as the test wishes")
+            return _wished(self.failing.pop(0))
+        said = self._done(method, address, token, body)
+        return _wished(self.losing.pop(0)) if self.losing else said
+
+    def _done(self, method: str, address: SplitResult, token: str, body: dict[str, Any]) -> Said:
         if token != f"Bearer {ADMIN_TOKEN}":
             return 401, _status(401, "Unauthorized", "Unauthorized")
         found = PATH.fullmatch(address.path)
@@ -170,6 +175,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *words: Any) -> None:
         """Says nothing."""
+
+
+def _wished(code: int) -> Said:
+    return code, _status(code, "InternalError", "as the test wishes")
 
 
 def _status(code: int, reason: str, message: str, **details: Any) -> dict[str, Any]:
