@@ -86,12 +86,12 @@ def follow_run(platform: Platform, run: str, last_event_id: LastEvent = None) ->
     Browsers that lose the connection ask again with `Last-Event-ID`, and are told what came behind that.
     """
     project, known = platform.project(), last_event_id or 0
-    file = log_file(project.state_folder, run)
-    if not file.exists() and events_after(project, run):
+    is_here = platform.workspace().journal.run(run) is not None
+    if not is_here and events_after(project, run):
         told = _told_elsewhere(platform, run, known)
     else:
-        _found(platform, run)
-        told = _told(platform, run, file, known)
+        _found(platform, run)  # before it is a part of a path
+        told = _told(platform, run, log_file(project.state_folder, run), known)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return StreamingResponse(told, media_type="text/event-stream", headers=headers)
 
