@@ -55,6 +55,10 @@ def test_only_what_is_another_is_built_and_production_stays(lab: Lab) -> None:
         "dev",
         ["silver.orders", "gold.revenue"],
     )
+    silver, gold = found.building
+    assert [reason.text for reason in silver.reasons] == ["its SQL changed"]
+    assert (silver.breaking, silver.because) == (True, "rows may be others: its WHERE changed")
+    assert ([str(reason.why) for reason in gold.reasons][-1], gold.breaking) == ("upstream", False)
     assert lab.actions(env="dev") == {"silver.orders": "whole", "gold.revenue": "whole"}
     assert lab.actions(env="dev") == {"silver.orders": "nothing", "gold.revenue": "nothing"}
     assert {name: lab.rows(name) for name in before} == before
@@ -192,6 +196,7 @@ def test_as_a_person_types_it(
     assert console.asgard("run", "--env", "dev").code == 0
     said = console.asgard("promote", "dev", "--json")
     assert [one["action"] for one in said.json["tables"]] == ["promote", "promote"]
+    assert [one["breaking"] for one in said.json["tables"]] == [True, False]
     assert console.asgard("plan", "--exit-code").code == 4
     said = console.asgard("promote", "dev", "--yes")
     assert (said.code, "ready" in said.out) == (0, True)

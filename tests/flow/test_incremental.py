@@ -8,12 +8,14 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
+from asgard.flow.decision import Decision, decide
 from asgard.lake.boundaries import BOUNDARIES
 from tests.flow.lab import Lab, orders
 from tests.nursery import Nursery
@@ -170,6 +172,25 @@ def test_any_history_makes_what_reading_everything_makes(lab: Lab, seed: int) ->
         for name, sql in MODELS.items():
             assert lab.rows(f"silver.{name}") == lab.asked(sql), name
     assert done["increment"] > 3, done
+
+
+def test_two_builds_at_a_time_append_once(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    model(lab, "plain")
+    lab.run()
+    lab.load("shop.orders", orders(6, 7))
+    decided: list[str] = []
+
+    def late(*asked: Any, **options: Any) -> Decision:
+        decision = decide(*asked, **options)
+        decided.append(str(decision.action))
+        if len(decided) == 1:
+            lab.run()  # somebody else's, between the decision and the load
+        return decision
+
+    monkeypatch.setattr("asgard.flow.building.decide", late)
+    assert lab.run().status == "done"
+    assert decided == ["increment", "increment", "nothing"]
+    assert lab.rows("silver.plain") == lab.asked(PLAIN)
 
 
 # ---- kills

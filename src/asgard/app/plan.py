@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from asgard.app.environments import changed_models
+from asgard.app.environments import BesideLake, changed_models
 from asgard.app.models import chosen_models, question_of
 from asgard.app.workspace import Workspace
 from asgard.core.errors import ConfigError
 from asgard.core.table import Mount
 from asgard.flow.decision import Action
-from asgard.flow.plan import Candidate, Planned, Planner
+from asgard.flow.plan import Candidate, Planned, Planner, Standing
 from asgard.transform.models import Model
 
 __all__ = ["Plan", "plan"]
@@ -87,7 +87,9 @@ def _candidate(workspace: Workspace, model: Model) -> Candidate:
     table = workspace.lake.table(model.name)
     missing = tuple(name for name in model.upstream if not workspace.lake.table(name).exists())
     question = None if missing else question_of(workspace, model)
-    return Candidate(model, table, question, missing)
+    lake = workspace.lake
+    production = Standing.of(lake.production.table(model.name)) if isinstance(lake, BesideLake) else None
+    return Candidate(model, table, question, missing, production)
 
 
 def size_of(mount: Mount) -> int | None:

@@ -22,7 +22,7 @@ from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest, TableName
 from asgard.flow.news import digest
 from asgard.flow.outcome import Outcome
-from asgard.flow.plan import Columns, compared
+from asgard.flow.plan import Columns, compared, hurt
 from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
 from asgard.observe.event_log import EventLog, to_all
@@ -41,6 +41,7 @@ class Promotion:
         stale: why the environment's table is not ready: it has to be built first. Empty when it is.
         conflict: how production moved meanwhile; empty when it did not.
         columns: how they differ from production's.
+        breaking, because: as for `flow.plan.Planned`.
         rows_before, rows_after: None where they are not known, or there is no table.
         versions: of the environment's own table.
     """
@@ -49,6 +50,8 @@ class Promotion:
     stale: str = ""
     conflict: str = ""
     columns: Columns = field(default_factory=Columns)
+    breaking: bool | None = False
+    because: str = ""
     rows_before: int | None = None
     rows_after: int | None = None
     version: int = -1
@@ -70,6 +73,8 @@ class Promotion:
             "action": "stale" if self.stale else "conflict" if self.conflict else "promote",
             "problem": self.problem or None,
             "columns": self.columns.as_dict() if self.columns else None,
+            "breaking": self.breaking,
+            "because": self.because or None,
             "rows_before": self.rows_before,
             "rows_after": self.rows_after,
         }
@@ -141,11 +146,15 @@ def _promotion(lake: BesideLake, model: Model) -> Promotion:
     version = own.versions(1)[0].version
     before = theirs.mount() if theirs.exists() else None
     after = own.mount(version)
+    columns = compared(before.schema, after.schema) if before else Columns()
+    breaking, because = hurt(model, lake.built_in_production(model.name), columns)
     return Promotion(
         model,
         stale=_stale(lake, model, built),
         conflict=_conflict(lake, model, built),
-        columns=compared(before.schema, after.schema) if before else Columns(),
+        columns=columns,
+        breaking=breaking,
+        because=because,
         rows_before=before.rows if before else None,
         rows_after=after.rows,
         version=version,

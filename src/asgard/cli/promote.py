@@ -69,7 +69,11 @@ def _show(planned: list[Promotion]) -> None:
             *(f"-{name}" for name in one.columns.removed),
             *(f"~{name}" for name in one.columns.changed),
         ]
-        lines.append(
-            (str(one.name), one.rows_before, one.rows_after, " ".join(columns), one.problem or "ready")
-        )
-    print_table(["table", "rows now", "then", "columns", ""], lines, right=["rows now", "then"])
+        breaking = {True: "yes", False: "no", None: "not known"}[one.breaking]
+        figures = (one.rows_before, one.rows_after)
+        lines.append((str(one.name), *figures, " ".join(columns), breaking, one.problem or "ready"))
+    titles = ["table", "rows now", "then", "columns", "breaking", ""]
+    print_table(titles, lines, right=["rows now", "then"])
+    for one in planned:
+        if one.because:
+            click.echo(f"{one.name}: {one.because}")

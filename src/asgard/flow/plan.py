@@ -6,8 +6,8 @@ A model behind one that will be built is built too; what that one's rows will be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +18,8 @@ from asgard.core.names import RESERVED_PREFIX, lake_names
 from asgard.core.stream import Mode
 from asgard.core.table import Mount, Table, TableName
 from asgard.core.types import canonical_schema
-from asgard.flow.decision import Action, Decision, Question, Reason, Why, decide
-from asgard.transform.built import STREAM, Built
+from asgard.flow.decision import Action, Decision, Question, Reason, Why, changed_model, decide
+from asgard.transform.built import STREAM, Built, built_by
 from asgard.transform.models import Model
 
 SizeOf = Callable[[Mount], int | None]
@@ -103,12 +103,31 @@ class Candidate:
         table: its own.
         question: None where a table that it reads is not there yet.
         missing: those tables.
+        production: for an environment beside production: what stands there, which readers would be hurt of.
     """
 
     model: Model
     table: Table
     question: Question | None
     missing: tuple[TableName, ...] = ()
+    production: Standing | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A table that readers have now.
+
+    Attributes:
+        built: what it was built from; None when no model has built it.
+    """
+
+    built: Built | None
+    schema: pa.Schema
+
+    @classmethod
+    def of(cls, table: Table) -> Standing | None:
+        """What a table is now; None when there is none."""
+        return cls(Built.of(table.position(STREAM)), table.schema()) if table.exists() else None
 
 
 class Planner:
@@ -142,12 +161,13 @@ class Planner:
             return Planned(
                 model.name, Action.NOTHING, model.spec.mode, blocked=f"{told} is not there yet: asgard run"
             )
-        built = Built.of(candidate.table.position(STREAM)) if candidate.table.exists() else None
-        decision = self._decision(candidate, built, coming)
+        own = Standing.of(candidate.table)
+        standing = candidate.production or own
+        decision = self._decision(candidate, own.built if own else None, coming)
         if decision.action is Action.NOTHING:
             return Planned(model.name, decision.action, decision.mode)
-        columns, unknown = self._columns(candidate)
-        breaking, because = _breaking(model, built, columns, decision.reasons)
+        columns, unknown = self._columns(candidate, standing)
+        breaking, because = hurt(model, standing.built if standing else None, columns)
         rows, size_bytes = self._figures(decision)
         pinned = candidate.question.upstream if candidate.question else {}
         return Planned(
@@ -176,6 +196,10 @@ class Planner:
             decision = Decision(Action.WHOLE, (first,) if built is None else (), model.sql, model.spec.mode)
         else:
             decision = decide(candidate.question, built, rebuild=self._rebuild)
+        if built is None and candidate.production and candidate.production.built:
+            # Not built here yet: what is told is how it is another than production's.
+            reasons = tuple(changed_model(candidate.production.built, built_by(model)))
+            decision = replace(decision, reasons=reasons or decision.reasons)
         if not coming:
             return decision
         told = tuple(Reason(Why.UPSTREAM, f"{up.name} will be built", str(up.name)) for up in coming)
@@ -187,7 +211,7 @@ class Planner:
         mode = model.spec.mode if decision.action is Action.NOTHING else decision.mode
         return Decision(action, (*kept, *told), model.sql, mode, decision.rows, decision.whole_because)
 
-    def _columns(self, candidate: Candidate) -> tuple[Columns, str]:
+    def _columns(self, candidate: Candidate, standing: Standing | None) -> tuple[Columns, str]:
         """What becomes of the columns, and why the SELECT cannot run where it cannot."""
         model = candidate.model
         pinned = candidate.question.upstream if candidate.question else {}
@@ -206,9 +230,7 @@ class Planner:
         own = [field.with_name(names[field.name]) for field in made if field.name in names]
         schema = canonical_schema(pa.schema(own))
         self._schemas[model.name] = schema
-        if not candidate.table.exists():
-            return Columns(), ""
-        return compared(candidate.table.schema(), schema), ""
+        return (compared(standing.schema, schema) if standing else Columns()), ""
 
     def _figures(self, decision: Decision) -> tuple[int | None, int | None]:
         mounts = list(decision.rows.values())
@@ -235,23 +257,27 @@ def compared(before: pa.Schema, after: pa.Schema) -> Columns:
     )
 
 
-def _breaking(
-    model: Model, built: Built | None, columns: Columns, reasons: Sequence[Reason]
-) -> tuple[bool | None, str]:
-    """Whether readers of the table may be hurt: columns went or have another type, other rows or values."""
+def hurt(model: Model, built: Built | None, columns: Columns) -> tuple[bool | None, str]:
+    """Whether readers of a table may be hurt when its model builds it next, and by what: columns went or have
+    another type, rows or values may be others. None where that is not known.
+
+    Args:
+        built: what the table was built from; None for one that no model has built.
+        columns: how they would differ.
+    """
     if built is None:
         return False, ""
-    hurt = [f"column {name} goes" for name in columns.removed]
-    hurt += [f"column {name} is {types[1]} instead of {types[0]}" for name, types in columns.changed.items()]
-    kinds = {reason.why for reason in reasons}
-    hurt += [reason.text for reason in reasons if reason.why is Why.OPTIONS]
-    if Why.SQL in kinds and not built.definition:
-        return (True, "; ".join(hurt)) if hurt else (None, "what its SQL was is not known")
-    if Why.SQL in kinds:
+    found = [f"column {name} goes" for name in columns.removed]
+    found += [f"column {name} is {types[1]} instead of {types[0]}" for name, types in columns.changed.items()]
+    reasons = changed_model(replace(built, beside={}), built_by(model))
+    found += [reason.text for reason in reasons if reason.why is Why.OPTIONS]
+    if Why.SQL in {reason.why for reason in reasons}:
+        if not built.definition:
+            return (True, "; ".join(found)) if found else (None, "what its SQL was is not known")
         from asgard.transform.differences import sql_change
 
         change = sql_change(str(built.definition["sql"]), model.sql, model.spec.dialect)
         if change.rows:
-            hurt.append(f"rows may be others: {change.rows}")
-        hurt += [f"values of {name} may be others" for name in change.values if name not in columns.changed]
-    return bool(hurt), "; ".join(hurt)
+            found.append(f"rows may be others: {change.rows}")
+        found += [f"values of {name} may be others" for name in change.values if name not in columns.changed]
+    return bool(found), "; ".join(found)
