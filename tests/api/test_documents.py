@@ -164,17 +164,6 @@ def test_a_sink_writes_below_the_projects_folder(caller: Caller, path: str) -> N
     caller.refused("POST", "/sink", 422, destination_type="local", config={"path": path}, name="x")
 
 
-@pytest.mark.parametrize("bucket", ["bucket_name", "s3_bucket_name"])
-def test_a_sink_in_s3_says_what_is_not_there_yet(caller: Caller, bucket: str) -> None:
-    config = {bucket: "data-lake", "s3_bucket_path": "bronze/", "aws_access_key_id": CANARY,
-              "aws_secret_access_key": CANARY}  # fmt: skip
-    said = caller.refused("POST", "/sink", 422, destination_type="s3", destination_config=config, name="x")
-    assert "s3://data-lake" in said["what"]
-    assert '"destination_type": "local"' in said["hint"]
-    assert CANARY not in str(said)
-    assert files_with(CANARY, caller.folder) == []
-
-
 def test_a_destination_that_nobody_knows_names_those_that_there_are(caller: Caller) -> None:
     said = caller.refused("POST", "/sink", 422, destination_type="tape", config={}, name="x")
     assert "s3, local" in said["what"]
