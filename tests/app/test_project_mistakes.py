@@ -15,7 +15,7 @@ WAREHOUSE = "connection: {host: h, database: d}"
 def test_every_mistake_is_told_at_once_in_order(folder: Folder) -> None:
     told = folder.mistakes("""version: 2
 paralel: 3
-lake: {format: iceberg, location: "s3://x/y"}
+lake: {format: iceberg, location: "tp://x/y"}
 data_sources:
   shop:
     type: redshift
@@ -42,7 +42,8 @@ data_sources:
         "asgard-platform",
         "asgard.yml:2:1: paralel: is not a known key; did you mean parallel?",
         "asgard.yml:3:16: lake.format: the format iceberg is not available in this version; use delta",
-        "asgard.yml:3:35: lake.location: locations s3:// are not available in this version; name a folder",
+        "asgard.yml:3:35: lake.location: 'tp://x/y' is no place for a lake; name a folder, or s3://BUCKET/PREFIX, "
+        "gs://BUCKET/PREFIX, az://CONTAINER/PREFIX",
         "asgard.yml:7:5: data_sources.shop.connection.database: is missing",
         "asgard.yml:9:13: data_sources.shop.connection.port: is text ('abc'), must be a whole number",
         "asgard.yml:10:7: data_sources.shop.connection.databse: is not a known key; did you mean database?",
@@ -89,9 +90,9 @@ data_sources:
         ("name: {a: 1}", "1:1: name: is a mapping, must be text"),
         ("name: true", "1:7: name: is true, must be text; put it in quotes"),
         ("workspace: a b", "1:12: workspace: is 'a b', must be text that matches ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"),
-        ("lake: data", "1:7: lake: is text ('data'), must be keys with values"),
+        ("lake: data", "1:7: lake: is text, must be keys with values"),
         ("lake: {format: parquet}", "1:16: lake.format: is 'parquet', must be delta or iceberg"),
-        ("lake: {place: x}", "1:8: lake.place: is not a known key; known: format, location"),
+        ("lake: {place: x}", "1:8: lake.place: is not a known key; known: connection, format, location"),
         ("data: {type: csv}", "1:1: data: is not a key of a project; asgard run --config FILE loads a file with one "
          "data block; sources stand below data_sources"),
         ("data_sources: [a]", "1:1: data_sources: must be keys with values; shop: {type: postgres, ...}"),
@@ -144,8 +145,12 @@ def test_mistakes_at_the_top(folder: Folder, text: str, told: str) -> None:
         ("redshift: {host: h, database: d, tables: [{name: a, cursor: day}]}",
          "redshift.tables[0].mode: is missing: a cursor alone does not say what happens to rows that changed; "
          "mode: append adds what is new; mode: merge with primary_key replaces what changed"),
-        ("redshift: {host: h, database: d, tables: [{name: a, mode: history}]}",
-         "redshift.tables[0].mode: history is not available in this version; use replace, append or merge"),
+        ("redshift: {host: h, database: d, tables: [{name: a, mode: history, query: select}]}",
+         "redshift.tables[0].primary_key: is missing: history needs it to tell rows apart"),
+        ("redshift: {host: h, database: d, tables: [{name: a, valid_from: load}]}",
+         "redshift.tables[0].valid_from: is for mode: history alone"),
+        ("redshift: {host: h, database: d, tables: [{name: a, mode: history, valid_from: cursor}]}",
+         "redshift.tables[0].valid_from: asks the cursor, and there is none"),
         ("redshift: {host: h, database: d, tables: [{name: a, exclude: b}]}",
          "redshift.tables[0].exclude: does nothing for a single name"),
         ("redshift: {host: h, database: d, tables: [{name: 'a*', as: b}]}",

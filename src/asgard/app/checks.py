@@ -13,9 +13,8 @@ from asgard.core.cancel import Cancel
 from asgard.core.check import Check, CheckResult
 from asgard.core.stream import Mode
 from asgard.core.table import Table, TableName
-from asgard.flow.ingest import in_lake_names, known_names
+from asgard.flow.ingest import in_lake_names, known_names, of_versions
 from asgard.quality.audit import AuditContext, audit
-from asgard.quality.spec import checks_of
 
 
 def check_tables(workspace: Workspace, names: Sequence[str]) -> Iterator[tuple[str, CheckResult]]:
@@ -65,7 +64,9 @@ def all_checks(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check, .
         for name, spec in workspace.project.sources.items():
             if any(table.checks or table.contract for table in spec.tables):
                 for wanted in expand(sources, name, spec):
-                    yield wanted.table, table_checks(workspace.project, wanted.spec, wanted.table)
+                    checks = table_checks(workspace.project, wanted.spec, wanted.table)
+                    versions = wanted.spec.mode is Mode.HISTORY
+                    yield wanted.table, tuple(map(of_versions, checks)) if versions else checks
     for model in workspace.models:
         yield model.name, model.checks
 
@@ -94,10 +95,11 @@ def declared_checks(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     known: dict[str, list[dict[str, Any]]] = {}
     for source, spec in workspace.project.sources.items():
         for table in spec.tables:
-            if table.checks:
-                known[f"bronze.{source}.{table.table or table.name}"] = [
-                    _described(check) for check in checks_of(table.checks)
-                ]
+            if table.checks or table.contract:
+                name = table.table or table.name
+                named = TableName("bronze", source, name.rpartition(".")[2])
+                checks = table_checks(workspace.project, table, named)
+                known[f"bronze.{source}.{name}"] = [_described(check) for check in checks]
     for model in workspace.models:
         if model.checks:
             known[str(model.name)] = [_described(check) for check in model.checks]

@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
+
 from asgard.app.backfill import backfilling
 from asgard.app.contract_files import table_checks
 from asgard.app.project import Project, SourceSpec, TableSpec
@@ -20,7 +22,7 @@ from asgard.core.events import Kind
 from asgard.core.names import lake_names, stream_table
 from asgard.core.secret import reveal
 from asgard.core.source import Feature, Source
-from asgard.core.stream import Mode, Selection
+from asgard.core.stream import Mode, Selection, Stream
 from asgard.core.table import TableName
 from asgard.flow.follow import Following, follow
 from asgard.flow.ingest import Pipeline, ingest
@@ -181,10 +183,12 @@ def _ingest_step(
             return follow(following(workspace, wanted, setting.cancel, anew=full_refresh), setting)
         try:
             wished = pipeline(sources.get(wanted.source), workspace, wanted, anew=full_refresh)
-            return ingest(wished if between is None else backfilling(wished, between), setting)
+            outcome = ingest(wished if between is None else backfilling(wished, between), setting)
         except AsgardError:
             sources.drop(wanted.source)
             raise
+        outcome.about["deletes"] = deletes_seen(wanted.spec)
+        return outcome
 
     return Step(
         str(wanted.table),
@@ -289,18 +293,21 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
     spec = wanted.spec
     stream = source.describe(wanted.stream, spec.options, spec.query)
     keys = spec.primary_key or stream.primary_key
-    for column in (*keys, *((spec.cursor,) if spec.cursor else ())):
+    for column in filter(None, (*keys, spec.cursor, spec.soft_delete)):
         if column not in stream.schema.names:
             raise ConfigError(
-                f"{wanted.stream} has no column {column!r}, which is its key or cursor",
+                f"{wanted.stream} has no column {column!r}, which is its key, cursor or soft_delete",
                 hint=f"its columns: {', '.join(stream.schema.names)}",
             )
     mode = spec.mode or Mode.REPLACE
-    if mode is Mode.MERGE and not keys:
+    if mode in (Mode.MERGE, Mode.HISTORY) and not keys:
         raise ConfigError(
-            f"{wanted.stream} is to be merged, but has no primary key",
+            f"{wanted.stream} has mode {mode}, but no primary key",
             hint="give it primary_key: [column, ...]",
         )
+    history = _history(source, wanted, stream) if mode is Mode.HISTORY else None
+    if history is not None:
+        mode = Mode.MERGE if spec.cursor else Mode.REPLACE
     masking = masking_of(workspace.project, wanted.source, wanted.stream, spec)
     if masking is not None:
         kept = keys if spec.primary_key or mode is not Mode.REPLACE else ()
@@ -317,7 +324,61 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
     )
     table = workspace.lake.table(wanted.table)
     checks = table_checks(workspace.project, spec, wanted.table)
-    return Pipeline(source, selection, table, checks, spec.allow_missing, anew=anew, masking=masking)
+    return Pipeline(
+        source,
+        selection,
+        table,
+        checks,
+        spec.allow_missing,
+        anew=anew,
+        masking=masking,
+        history=history,
+        deleted=spec.soft_delete or "",
+        keys=_keys_alone(source, wanted, selection) if spec.detect_deletes else None,
+    )
+
+
+def _keys_alone(source: Source, wanted: Wanted, selection: Selection) -> Selection:
+    """How all keys of a stream are read, and nothing else where the connector can leave columns out."""
+    spec, keys = wanted.spec, selection.primary_key
+    if masked := [key for key in keys if key in spec.mask]:
+        raise ConfigError(
+            f"{wanted.stream}: {masked[0]} is masked: the keys of the source cannot be compared with it",
+            hint="leave detect_deletes out, or choose a key that may lie in clear",
+        )
+    options, stream = spec.options, selection.stream
+    if spec.query is None and hasattr(options, "exclude_columns"):
+        others = tuple(name for name in stream.schema.names if name not in keys)
+        excluded = (*options.exclude_columns, *others)
+        options = options.model_copy(update={"exclude_columns": excluded})
+        stream = source.describe(wanted.stream, options, spec.query)
+    return Selection(stream, primary_key=keys, query=spec.query, options=options)
+
+
+def deletes_seen(spec: TableSpec) -> str:
+    """Whether rows that the source deletes go from the table: `seen`, `marked` or `not seen`."""
+    mode = spec.mode or Mode.REPLACE
+    if mode is Mode.REPLACE or spec.detect_deletes or (mode is Mode.HISTORY and not spec.cursor):
+        return "seen"
+    return "marked" if spec.soft_delete else "not seen"
+
+
+def _history(source: Source, wanted: Wanted, stream: Stream) -> str:
+    """The column that says since when a version holds; empty for the time of the load."""
+    if Feature.ENDLESS in source.features:
+        raise ConfigError(
+            f"{wanted.stream} is a log: it has every version already", hint="use mode: append, or merge"
+        )
+    cursor = wanted.spec.cursor
+    if wanted.spec.valid_from != "cursor" or cursor is None:
+        return ""
+    kind = stream.schema.field(cursor).type
+    if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        raise ConfigError(
+            f"{wanted.stream}: the cursor {cursor} is {kind}: it does not say since when a row holds",
+            hint="leave valid_from out: versions then begin with the load that brings them",
+        )
+    return cursor
 
 
 def masking_of(project: Project, source: str, stream: str, spec: TableSpec) -> Masking | None:

@@ -98,8 +98,19 @@ class TableReader:
                 "is missing: a cursor alone does not say what happens to rows that changed",
                 "mode: append adds what is new; mode: merge with primary_key replaces what changed",
             )
-        if mode == Mode.MERGE and not keys.given("primary_key") and not self._knows_its_keys(keys):
-            tell("primary_key", "is missing: merge needs it to tell rows apart", "write primary_key: [id]")
+        keyless = not keys.given("primary_key") and not self._knows_its_keys(keys)
+        if mode in (Mode.MERGE, Mode.HISTORY) and keyless:
+            tell("primary_key", f"is missing: {mode} needs it to tell rows apart", "write primary_key: [id]")
+        keyed = mode in (Mode.MERGE, Mode.HISTORY) or (not mode and keys.given("cursor"))
+        for key in ("detect_deletes", "soft_delete"):
+            if own.given(key) and not keyed:
+                tell(key, "is for mode: merge and mode: history", "leave it out, or set one of these")
+        if own.given("detect_deletes") and mode == Mode.HISTORY and not keys.given("cursor"):
+            tell("detect_deletes", "does nothing: every row is read each time", "leave it out")
+        if own.given("valid_from") and mode != Mode.HISTORY:
+            tell("valid_from", "is for mode: history alone", "leave it out, or set mode: history")
+        if keys.text("valid_from") == "cursor" and not keys.given("cursor"):
+            tell("valid_from", "asks the cursor, and there is none", "give it a cursor, or leave it out")
         if own.given("cursor_lag") and not keys.given("cursor"):
             tell("cursor_lag", "does nothing without a cursor", "give it a cursor, or leave it out")
         if own.given("exclude") and not pattern:

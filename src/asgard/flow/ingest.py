@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from asgard.core.check import Check
 from asgard.core.errors import AsgardError, SchemaChanged
 from asgard.core.events import Kind
-from asgard.core.names import lake_names
+from asgard.core.names import VALID_FROM, lake_names
 from asgard.core.position import Position, Token
 from asgard.core.source import Plan, Source
 from asgard.core.stream import Mode, Selection, Split
-from asgard.core.table import Load, LoadRequest, Table
+from asgard.core.table import History, Load, LoadRequest, Table
 from asgard.core.types import is_metadata_column
 from asgard.flow.landing import Standard, land
 from asgard.flow.outcome import Outcome
@@ -34,6 +34,11 @@ class Pipeline:
         anew: reads from the beginning, whatever the table's position says.
         backfill: merges what the selection lets through, and leaves the table's position where it is.
         masking: what may not lie in clear in the table.
+        history: keeps every version of a row: the column that says since when it holds, or an empty text for
+            the time of the load; None keeps the last. The selection's mode says how much is read each time:
+            merge what changed, replace everything, and then keys that did not come end.
+        deleted: the source's column by which a row says that it is deleted; empty: none does.
+        keys: reads the keys alone, to find rows that the source has no more; None: nobody looks.
     """
 
     source: Source
@@ -44,6 +49,9 @@ class Pipeline:
     anew: bool = False
     backfill: bool = False
     masking: Masking | None = None
+    history: str | None = None
+    deleted: str = ""
+    keys: Selection | None = None
 
     @property
     def masks_a_key(self) -> bool:
@@ -68,6 +76,8 @@ def ingest(pipeline: Pipeline, setting: Setting) -> Outcome:
     try:
         while _one_plan(pipeline, setting, outcome):
             pass  # a half-read plan was finished from an older snapshot: the next plan catches up
+        if pipeline.keys is not None and not pipeline.backfill:
+            end_vanished(pipeline, pipeline.keys, setting, outcome)
     except AsgardError as error:
         raise error.at(source=pipeline.source.name, stream=stream.full_name) from error
     finally:
@@ -95,9 +105,12 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
         stream = plan.stream_of(selection)
         names = lake_names(stream.schema.names, known_names(table))
         landing = Landing.of(stream.schema, names, setting.run, planned_at, masking=pipeline.masking)
+        if pipeline.history is not None:
+            landing = landing.with_ranges(pipeline.history)
         refuse_remasked(pipeline, landing)
         tally = Tally(len(plan.splits), outcome.rows_read, outcome.bytes_read)
-        request = _request(pipeline, landing, setting, first_load)
+        whole = not pipeline.backfill and not (goes_on and position.token is not None)
+        request = _request(pipeline, landing, setting, first_load=first_load, whole=whole)
         for parcel, reached in _parcels(plan, stream.id, position, pipeline, setting.budget.parallel):
             reached = kept if pipeline.backfill else reached
             with table.load(request) as load:
@@ -125,8 +138,11 @@ def _tell_evolution(load: Load, setting: Setting, outcome: Outcome) -> None:
 def standard_of(pipeline: Pipeline, landing: Landing) -> Standard:
     """What a load of the pipeline must be up to."""
     checks = tuple(in_lake_names(check, landing.names) for check in pipeline.checks)
+    if pipeline.history is not None:
+        checks = tuple(map(of_versions, checks))
     previous = pipeline.table.mount().rows if checks and pipeline.table.exists() else None
-    return Standard(checks, pipeline.selection.mode, previous, pipeline.table.name)
+    mode = pipeline.selection.mode if pipeline.history is None else Mode.HISTORY
+    return Standard(checks, mode, previous, pipeline.table.name)
 
 
 def _parcels(
@@ -139,7 +155,7 @@ def _parcels(
     often ranges of the key, and their names would be in the position in clear.
     """
     token: Token | None = plan.tokens.get(stream)
-    if stream not in plan.resumable or token is None or pipeline.masks_a_key:
+    if stream not in plan.resumable or token is None or pipeline.masks_a_key or pipeline.history is not None:
         yield plan.splits, position.finished(token)
         return
     waves = [plan.splits[start : start + parallel] for start in range(0, len(plan.splits), parallel)] or [()]
@@ -149,27 +165,66 @@ def _parcels(
     yield waves[-1], position.finished(token)
 
 
-def _request(pipeline: Pipeline, landing: Landing, setting: Setting, first_load: bool) -> LoadRequest:
+def _request(
+    pipeline: Pipeline, landing: Landing, setting: Setting, *, first_load: bool, whole: bool
+) -> LoadRequest:
     selection = pipeline.selection
     keys = tuple(landing.names.get(key, key) for key in selection.primary_key)
     keys_unique = bool(keys) and set(selection.stream.primary_key) == set(selection.primary_key)
     mode = selection.mode
-    if mode is Mode.MERGE and first_load and keys_unique:
+    if mode is Mode.MERGE and first_load and keys_unique and not pipeline.deleted:
         # All splits show one snapshot, in which the source holds the key unique, and the table was not there:
         # no row can meet another, so every wave may skip looking for it among the waves before.
         mode = Mode.APPEND
     keep_existing = selection.mode is Mode.APPEND and bool(keys) and selection.cursor is not None
+    history = None
+    if pipeline.history is not None:
+        mode = Mode.HISTORY
+        history = History(bool(pipeline.history), landing.extracted_at if whole else None)
     return LoadRequest(
         stream=selection.stream.id,
         mode=mode,
         schema=landing.schema,
-        keys=keys if mode is Mode.MERGE or keep_existing else (),
+        keys=keys if mode in (Mode.MERGE, Mode.HISTORY) or keep_existing else (),
         keys_unique=keys_unique,
+        history=history,
+        deleted=landing.names[pipeline.deleted] if pipeline.deleted else "",
         keep_existing=keep_existing,
         allow_missing=pipeline.allow_missing,
         run=setting.run,
         memory_bytes=setting.budget.engine_bytes,
     )
+
+
+def end_vanished(pipeline: Pipeline, keys: Selection, setting: Setting, outcome: Outcome) -> None:
+    """Takes rows out of the table, or ends them, whose key the source has no more, as its keys are now.
+
+    They were all read before the keys are: a row that comes in between is missed by neither.
+    """
+    table, now = pipeline.table, setting.clock.now()
+    with pipeline.source.plan([keys], {}, parallel=setting.budget.parallel) as plan:
+        stream = plan.stream_of(keys)
+        known = known_names(table)
+        names = {key: known[key] for key in keys.primary_key}
+        landing = Landing.of(stream.schema, names, setting.run, now)
+        request = LoadRequest(
+            stream=stream.id,
+            mode=Mode.MERGE if pipeline.history is None else Mode.HISTORY,
+            schema=landing.schema,
+            keys=tuple(names.values()),
+            history=History(closes_at=now),
+            vanished=True,
+            allow_missing=True,
+            run=setting.run,
+            memory_bytes=setting.budget.engine_bytes,
+        )
+        with table.load(request) as load:
+            staged = stage_splits(
+                pipeline.source, plan.splits, load, landing, Tally(len(plan.splits)), setting
+            )
+            prepared = load.prepare(staged)
+            if not prepared.is_empty:
+                outcome.commits.append(load.publish(prepared, load.position or Position()))
 
 
 def refuse_remasked(pipeline: Pipeline, landing: Landing) -> None:
@@ -178,7 +233,8 @@ def refuse_remasked(pipeline: Pipeline, landing: Landing) -> None:
     Raises:
         SchemaChanged: they are not.
     """
-    if pipeline.selection.mode is Mode.REPLACE or not pipeline.table.exists():
+    replaces = pipeline.selection.mode is Mode.REPLACE and pipeline.history is None
+    if replaces or not pipeline.table.exists():
         return
     if differing := remasked(pipeline.table.schema(), landing.own):
         raise SchemaChanged(
@@ -198,6 +254,11 @@ def known_names(table: Table) -> Mapping[str, str]:
         if original is not None and not is_metadata_column(column.name):
             known[original.decode()] = column.name
     return known
+
+
+def of_versions(check: Check) -> Check:
+    """A check for a table that keeps every version of a row: of one instant there is but one."""
+    return replace(check, columns=(*check.columns, VALID_FROM)) if check.kind == "unique" else check
 
 
 def in_lake_names(check: Check, names: Mapping[str, str]) -> Check:

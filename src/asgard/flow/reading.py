@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pyarrow as pa
 
 from asgard.core.batch import Batch, Progress
 from asgard.core.columns import scalar_of
+from asgard.core.errors import DataError
 from asgard.core.events import Kind
-from asgard.core.names import EXTRACTED_AT
+from asgard.core.names import EXTRACTED_AT, VALID_FROM, VALID_TO
 from asgard.core.source import Source
 from asgard.core.stream import Split
 from asgard.core.table import Load, Staged
@@ -22,6 +23,7 @@ from asgard.flow.setting import Setting
 from asgard.quality.masking import Masking
 
 RUN_ID = "_asgard_run_id"
+INSTANT = pa.timestamp("us", tz="UTC")
 POLL_SECONDS = 1.0
 
 
@@ -36,6 +38,7 @@ class Landing:
         run: id of the run, for every row.
         extracted_at: the instant of the plan, for every row.
         masking: what may not lie in clear; put on before anything else is done with a batch.
+        since: of a history, the lake column that says since when a row holds; empty: since `extracted_at`.
     """
 
     names: Mapping[str, str]
@@ -44,6 +47,7 @@ class Landing:
     run: str
     extracted_at: datetime
     masking: Masking | None = None
+    since: str = ""
     _constants: list[pa.Array] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -71,9 +75,14 @@ class Landing:
         ]
         own = pa.schema(fields)
         if with_extracted_at:
-            fields.append(pa.field(EXTRACTED_AT, pa.timestamp("us", tz="UTC")))
+            fields.append(pa.field(EXTRACTED_AT, INSTANT))
         fields.append(pa.field(RUN_ID, pa.string()))
         return cls(names, own, pa.schema(fields), run, extracted_at, masking)
+
+    def with_ranges(self, since: str) -> Landing:
+        """The same for rows that are versions, and hold since the source's column says; empty: since now."""
+        schema = pa.schema([*self.schema, pa.field(VALID_FROM, INSTANT), pa.field(VALID_TO, INSTANT)])
+        return replace(self, schema=schema, since=self.names[since] if since else "")
 
     def dressed(self, data: pa.RecordBatch) -> pa.RecordBatch:
         """The batch as the lake takes it.
@@ -85,20 +94,51 @@ class Landing:
         kept = data.select([name for name in data.schema.names if name in self.names])
         renamed = kept.rename_columns([self.names[name] for name in kept.schema.names])
         canonical = canonical_batch(renamed, self.own)
-        return pa.RecordBatch.from_arrays(
-            [*canonical.columns, *self._constant(data.num_rows)], schema=self.schema
-        )
+        constants = self._constant(data.num_rows)
+        if self.since:
+            constants[-2] = instants(canonical.column(self.since), self.since)
+        return pa.RecordBatch.from_arrays([*canonical.columns, *constants], schema=self.schema)
 
     def _constant(self, rows: int) -> list[pa.Array]:
         # One array serves all batches, sliced: building it anew for each costs more than the writing.
         with self._lock:
             if not self._constants or len(self._constants[0]) < rows:
-                constants = {EXTRACTED_AT: self.extracted_at, RUN_ID: self.run}
+                constants = {
+                    EXTRACTED_AT: self.extracted_at,
+                    RUN_ID: self.run,
+                    VALID_FROM: self.extracted_at,
+                }
+                most = max(rows, 65_536)
                 self._constants = [
-                    pa.repeat(scalar_of(constants[column.name], column.type), max(rows, 65_536))
+                    pa.nulls(most, column.type)
+                    if column.name == VALID_TO
+                    else pa.repeat(scalar_of(constants[column.name], column.type), most)
                     for column in list(self.schema)[len(self.own) :]
                 ]
             return [array.slice(0, rows) for array in self._constants]
+
+
+def instants(column: pa.Array, name: str) -> pa.Array:
+    """A date or time as instants in UTC: those without a zone are taken for UTC.
+
+    Raises:
+        DataError: one is null, or finer than microseconds.
+    """
+    if column.null_count:
+        raise DataError(
+            f"{name} is null in {column.null_count} rows: nothing says since when they hold",
+            hint="valid_from: load takes the time of the load instead",
+            where={"column": name},
+        )
+    try:
+        naive = getattr(column.type, "tz", None) is None  # dates have none
+        return (column.cast(pa.timestamp("us")) if naive else column).cast(INSTANT)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"{name} cannot be carried as an instant of microseconds: {error}",
+            hint="valid_from: load takes the time of the load instead",
+            where={"column": name},
+        ) from error
 
 
 @dataclass
