@@ -38,22 +38,16 @@ class Reading:
         table: the stream's name; None for the only one, or for the one that `source` names.
         query: the user's own query instead of a table.
         columns: the columns wanted, in this order; None for all. Sources that can leave the others out.
-        where: a condition in the source's own SQL, besides the user's own.
         schema: what batches are given as, serialized; None until the stream was described.
         masks: what the project masks of it; None for nothing.
-        quote: around a column's name in `where`; empty where conditions cannot be given.
-        filterable: columns that a condition may be about: what they hold is what the source compares.
     """
 
     source: WrittenSource
     table: str | None = None
     query: str | None = None
     columns: tuple[str, ...] | None = None
-    where: str | None = None
     schema: bytes | None = None
     masks: Masks | None = None
-    quote: str = ""
-    filterable: tuple[str, ...] = ()
 
     @property
     def arrow_schema(self) -> pa.Schema:
@@ -92,15 +86,12 @@ def described(reading: Reading) -> Reading:
     asked = reading.source.asked()
     with _source_of(asked) as source:
         selection, masks = _selected(reading, source, asked)
-    stream, options = selection.stream, selection.options
+    stream = selection.stream
     masking = reading.source.masking(masks)
     schema = stream.schema if masking is None else masking.schema(stream.schema)
     if reading.columns is not None:
         schema = pa.schema([schema.field(name) for name in reading.columns])
-    bent = {*(getattr(options, "columns", None) or {}), *(masks.kinds if masks else ())}
-    quote = source.quote if selection.query is None else ""
-    filterable = tuple(name for name in schema.names if name not in bent) if quote else ()
-    return replace(reading.giving(schema), masks=masks, quote=quote, filterable=filterable)
+    return replace(reading.giving(schema), masks=masks)
 
 
 def only_table(source: Source) -> str:
@@ -165,26 +156,24 @@ def _selected(reading: Reading, source: Source, asked: Asked) -> tuple[Selection
 
 
 def _narrowed(source: Source, options: Any, reading: Reading, names: list[str]) -> Any:
-    """The options with the reading's condition, and without columns that nobody wants."""
-    given: dict[str, Any] = {}
-    if reading.columns is not None:
-        missing = [name for name in reading.columns if name not in names]
-        if missing:
-            raise QueryError(
-                f"{source.name} has no column {', '.join(missing)}", hint=f"there are: {', '.join(names)}"
-            )
-        if "exclude_columns" in source.StreamOptions.model_fields and not reading.source.name:
-            # Columns that a project masks must be there to be masked, so that a project's are all read.
-            left_out = [name for name in names if name not in reading.columns]
-            given["exclude_columns"] = (*getattr(options, "exclude_columns", ()), *left_out)
-            pinned = getattr(options, "columns", None) or {}
-            given["columns"] = {name: word for name, word in pinned.items() if name not in left_out}
-    if reading.where is not None:
-        own = getattr(options, "where", None)
-        given["where"] = f"({own}\n) AND {reading.where}" if own else reading.where
-    if not given:
+    """The options without columns that nobody wants, where the source can leave them out."""
+    if reading.columns is None:
         return options
-    return (options or source.StreamOptions()).model_copy(update=given)
+    missing = [name for name in reading.columns if name not in names]
+    if missing:
+        raise QueryError(
+            f"{source.name} has no column {', '.join(missing)}", hint=f"there are: {', '.join(names)}"
+        )
+    # Columns that a project masks must be there to be masked, so that a project's are all read.
+    if "exclude_columns" not in source.StreamOptions.model_fields or reading.source.name:
+        return options
+    left_out = [name for name in names if name not in reading.columns]
+    pinned = getattr(options, "columns", None) or {}
+    narrower = {
+        "exclude_columns": (*getattr(options, "exclude_columns", ()), *left_out),
+        "columns": {name: word for name, word in pinned.items() if name not in left_out},
+    }
+    return (options or source.StreamOptions()).model_copy(update=narrower)
 
 
 class Held:

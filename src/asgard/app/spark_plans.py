@@ -27,7 +27,7 @@ from asgard.core.errors import Bug
 from asgard.core.stream import Split
 
 TICK_SECONDS = 0.5
-HOLD_SECONDS = 60.0
+HOLD_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from pyspark.sql.datasource import DataSource, DataSourceReader, Filter, InputPartition
+from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
 from asgard.app.elsewhere import Reading, described, read_elsewhere
-from asgard.app.spark_filters import condition
 from asgard.app.spark_plans import HOLD_SECONDS, Keeper, Request, planned
 from asgard.app.written_source import WrittenSource
 from asgard.core.errors import ConfigError
@@ -34,7 +33,6 @@ from asgard.core.stream import Split
 from asgard.core.types import canonical_schema, metadata
 
 FORMAT = "asgard"
-PUSH_DOWN = "spark.sql.python.filterPushdown.enabled"
 READING = "asgard.reading"
 """Option in which `load_data` passes a configuration that it has read already."""
 OF_PROJECT = ("project", "env", "source", "table", "query")
@@ -54,7 +52,11 @@ class Part(InputPartition):
 
 
 class AsgardReader(DataSourceReader):
-    """Plans beside the driver, reads in the executors."""
+    """Plans beside the driver, reads in the executors.
+
+    It takes no filters (`pushFilters`): Spark 4.1 keeps the partitions of a filtered scan for every other
+    scan of the same frame, which then lacks rows.
+    """
 
     def __init__(self, request: Request, address: str) -> None:
         self.request = request
@@ -70,21 +72,10 @@ class AsgardReader(DataSourceReader):
             yield from read_elsewhere(self.request.reading, partition.split)
 
 
-class FilteringReader(AsgardReader):
-    """The same, where the session allows filters to be passed on."""
-
-    def pushFilters(self, filters: list[Filter]) -> Iterable[Filter]:  # Spark's own name
-        """Passes on what the source can look at; gives all back, so that Spark looks at every row too."""
-        where = condition(filters, self.request.reading)
-        self.request = replace(self.request, reading=replace(self.request.reading, where=where))
-        return filters
-
-
 class AsgardDataSource(DataSource):
     """The format itself; `register` makes a class of it that knows its session."""
 
     address: ClassVar[str] = ""
-    pushes: ClassVar[bool] = False
 
     def __init__(self, options: dict[str, str]) -> None:
         super().__init__(options)
@@ -109,7 +100,7 @@ class AsgardDataSource(DataSource):
             request = replace(request, reading=chosen.giving(canonical_schema(chosen.arrow_schema)))
         else:
             _refuse_other_types(schema, known)
-        return FilteringReader(request, self.address) if self.pushes else AsgardReader(request, self.address)
+        return AsgardReader(request, self.address)
 
     def _asked(self) -> Request:
         if self._request is None:
@@ -216,17 +207,15 @@ _lock = threading.Lock()
 
 
 def register(spark: Any) -> None:
-    """Makes `spark.read.format("asgard")` known to a session, and lets it pass filters on to sources.
+    """Makes `spark.read.format("asgard")` known to a session.
 
     Once for each session; again does no harm. On Spark Connect the server needs Asgard too, and has no driver
     of Python's that could hold a snapshot: PostgreSQL's streams are read there by one task.
     """
     keeper = _keeper(spark)
-    spark.conf.set(PUSH_DOWN, "true")
 
     class Registered(AsgardDataSource):
         address = keeper.address if keeper is not None else ""
-        pushes = True
 
     spark.dataSource.register(Registered)
 
