@@ -12,8 +12,9 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from asgard.app import airbyte_jobs as jobs
-from asgard.app.airbyte import Ingestion, check_airbyte, find_connection, hand_over
+from asgard.app.airbyte import Ingestion, check_airbyte, find_connection, hand_over, put_connection
 from asgard.app.airbyte_jobs import cancel_job, run_job, start_job
+from asgard.app.airbyte_words import SYNC_MODES, stream_words
 from asgard.core.cancel import Cancel
 from asgard.transport.airbyte import AirbyteClient, AirbyteSettings
 from asgard.transport.airbyte_answers import STATES, JobType, Kind
@@ -83,6 +84,19 @@ def everything(client: AirbyteClient) -> None:
     check_airbyte(client)
     for _ in range(2):
         made = hand_over(client, wish)
+    entries = [
+        {
+            "name": f"{mode} {has_cursor}",
+            "mode": mode,
+            "primary_key": "id",
+            **({"cursor": "at"} if has_cursor else {}),
+        }
+        for mode, has_cursor in SYNC_MODES
+    ]
+    streams = {"streams": [stream_words(entry) for entry in entries]}
+    put_connection(
+        client, "default", "by REST", made.source_id, made.destination_id, {"configurations": streams}
+    )
     mongo = {"host": "db", "database": "shop"}
     hand_over(client, Ingestion("events", "mongodb", mongo, "s3", BUCKET, workspace="Sales"))
     assert find_connection(client, "orders") == client.connection(made.id)
