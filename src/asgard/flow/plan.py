@@ -220,6 +220,8 @@ class Planner:
             if schema is None:
                 return Columns(), ""
             self._engine.attach(name, Mount(schema))
+        if model.spec.dialect != self._engine.dialect:
+            return Columns(), ""  # what its own engine would make is not known without it
         sql = model.sql.strip().removesuffix(";")
         try:
             with self._engine.query(f"SELECT * FROM (\n{sql}\n) AS made LIMIT 0") as reader:
