@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from statistics import median
 from typing import Literal, Self
 
@@ -100,7 +101,7 @@ def _judged(check: Check, asked: Asked) -> Found:
     distance = (value - usual) / max(spread, least) if value != usual else 0.0
     directed = {"both": abs(distance), "up": distance, "down": -distance}[options["direction"]]
     passed = directed < SENSITIVITY[options["sensitivity"]]
-    said += f"; {usual:,.6g} is usual{days}"
+    said += f"; {figure_text(Fraction(usual))} is usual{days}"
     if not passed:
         said += f", which is {abs(distance):,.1f} robust standard deviations away"
     return Found(passed, said, observed)

@@ -61,6 +61,10 @@ def audit(
 def _absent(checks: Sequence[Check], fresh: Mount) -> list[Check]:
     """Checks about a column that is not there although a check of `columns` wants it: they have failed."""
     there = {name.casefold() for name in fresh.schema.names}
-    wanted = {name.casefold() for c in checks if c.kind == "columns" for name in c.options["names"]}
+    wanted = {name.casefold() for c in checks if c.kind == "columns" for name in c.columns}
     gone = wanted - there
-    return [check for check in checks if any(name.casefold() in gone for name in check.columns)]
+    return [
+        check
+        for check in checks
+        if check.kind != "columns" and any(name.casefold() in gone for name in check.columns)
+    ]

@@ -99,12 +99,12 @@ def wanted_text(options: Mapping[str, Any]) -> str:
 
 
 def figure_text(value: Any) -> str:
-    """A figure as people read it: all digits where there are few, else six that count."""
+    """A figure as people read it: whole numbers whole, large ones to the hundredth, others to six digits."""
     if not isinstance(value, Fraction):
         return str(value)
     if value.denominator == 1:
         return f"{value.numerator:,}"
-    return f"{float(value):.6g}"
+    return f"{float(value):,.2f}" if abs(value) >= 1_000 else f"{float(value):.6g}"
 
 
 def figure_json(value: Any) -> Any:

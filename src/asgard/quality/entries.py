@@ -35,8 +35,10 @@ def entry_of(check: Check) -> dict[str, Any]:
 
 def _columns(check: Check) -> dict[str, Any]:
     fields = _fields(check.kind)
-    if check.kind == "failing" or not fields & {"column", "columns"}:
+    if check.kind == "failing" or not fields & {"column", "columns", "names"}:
         return {}
+    if check.kind == "columns":
+        return {"names": list(check.columns)}
     if "column" in fields:
         return {"column": check.columns[0]} if check.columns else {}
     return {"columns": list(check.columns) or ["all"]}

@@ -41,13 +41,7 @@ class ColumnsAre(Kind):
         return self
 
     def questions(self) -> Iterator[Question]:
-        yield (
-            (),
-            {"names": list(self.names), "exactly": self.exactly, "in_order": self.in_order, "at": self.at},
-        )
-
-    def default_name(self, columns: tuple[str, ...]) -> str:
-        return f"{self.kind}({', '.join(self.names)})"
+        yield self.names, {"exactly": self.exactly, "in_order": self.in_order, "at": self.at}
 
 
 class ColumnCount(BoundedKind):
@@ -86,7 +80,7 @@ def columns_named(schema: pa.Schema) -> list[str]:
 
 
 def _judged_columns(check: Check, asked: Asked) -> Found:
-    there, wanted = columns_named(asked.schema), check.options["names"]
+    there, wanted = columns_named(asked.schema), list(check.columns)
     found, names = [n.casefold() for n in there], [n.casefold() for n in wanted]
     faults = [f"the table has no column {name}" for name in wanted if name.casefold() not in found]
     if check.options["exactly"]:

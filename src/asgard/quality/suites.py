@@ -225,7 +225,7 @@ def _many(check: Check) -> dict[str, Any]:
 
 
 def _columns(check: Check) -> Written:
-    options, names = check.options, check.options["names"]
+    options, names = check.options, list(check.columns)
     if options["in_order"]:
         return "expect_table_columns_to_match_ordered_list", {"column_list": names}
     if len(names) == 1 and not options["exactly"]:
