@@ -13,8 +13,7 @@ class TablesOrCommand(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts `run` before words that are no command of the group."""
-        asks_for_help = any(word in ctx.help_option_names for word in args)
-        if not any(word in self.commands for word in args) and not asks_for_help:
+        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
