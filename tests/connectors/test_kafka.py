@@ -21,6 +21,7 @@ from asgard.core.errors import ConfigError, PositionLost, QueryError, Unreachabl
 from asgard.core.position import Position
 from asgard.core.source import ReadSettings
 from asgard.core.stream import Selection
+from tests.connectors.waiting import wait_until
 from tests.servers.faults import Fault, faulty_network
 from tests.servers.kafka import Broker
 
@@ -297,7 +298,7 @@ def test_a_topic_of_the_same_name_is_not_the_same_topic(
             assert more(1, 0.5) == []
             admin = kafka.admin()
             admin.delete_topics([topic])[topic].result(30)
-            time.sleep(0.5)
+            wait_until(lambda: topic not in admin.list_topics(timeout=30).topics, "the topic goes")
             kafka.create_topic(name=topic)
             kafka.send(topic, "3", "4", "5")
             with pytest.raises((PositionLost, QueryError)):
@@ -320,7 +321,8 @@ def test_new_partitions_are_read_from_their_first_message(
             assert more(1, 0.5) == []
             admin = kafka.admin()
             admin.create_partitions([NewPartitions(topic, 3)])[topic].result(30)
-            time.sleep(0.5)
+            there = lambda: admin.list_topics(topic, timeout=30).topics[topic].partitions  # noqa: E731
+            wait_until(lambda: len(there()) == 3, "the partitions come")
             kafka.send(topic, "2", partition=2)
             assert more(1) == ["2"]
         assert values(read(source, topic, token)[0]) == ["2"]
@@ -373,13 +375,18 @@ def test_a_group_is_told_and_never_asked(kafka: Broker) -> None:
             assert more(3) == ["1", "2", "3"]
             token = json.dumps({"format": 1, "topic": topic, "topic_id": "", "offsets": {"0": 2}})
             more.reader.acknowledge(token)
-            time.sleep(1)
+            wait_until(lambda: told_to(kafka, "onlookers") == [(topic, 2)], "the group is told")
         assert values(read(source, topic)[0]) == ["1", "2", "3"]
-    admin = kafka.admin()
+    assert told_to(kafka, "onlookers") == [(topic, 2)]
+
+
+def told_to(kafka: Broker, group: str) -> list[tuple[str, int]]:
+    """Topics and offsets that a consumer group has."""
     from confluent_kafka import ConsumerGroupTopicPartitions
 
-    (told,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions("onlookers")]).values()
-    assert [(one.topic, one.offset) for one in told.result(30).topic_partitions] == [(topic, 2)]
+    admin = kafka.admin()  # kept: with it what it was asked would go
+    (told,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    return [(one.topic, one.offset) for one in told.result(30).topic_partitions]
 
 
 def test_schemas_are_those_of_the_options(kafka: Broker) -> None:

@@ -37,6 +37,7 @@ from tests.connectors.mysql_reading import (
     shared_mysql,
     source_of,
 )
+from tests.connectors.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -210,25 +211,22 @@ def test_a_connection_that_is_killed_in_the_middle_is_unreachable(place: Place) 
         reader.close()
 
 
-def test_a_cancel_kills_what_the_server_does_within_two_seconds(place: Place) -> None:
+def test_a_cancel_kills_what_the_server_does(place: Place) -> None:
     place.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
     cancel = Cancel()
     source = place.source(ReadSettings(cancel=cancel))
-    selection = select(source, "slow", query="SELECT SLEEP(30) AS slept FROM t")
+    selection = select(source, "slow", query="SELECT SLEEP(300) AS slept FROM t")
     with source.plan([selection], {}) as plan:
         timer = threading.Timer(0.5, cancel.cancel)
         timer.start()
-        began = time.monotonic()
         with pytest.raises(Cancelled):
             read_all(source, plan.splits, selection.stream.schema)
-        assert time.monotonic() - began < 2.5
         timer.join()
-    time.sleep(0.2)
-    running = place.execute(
-        "SELECT count(*) FROM information_schema.processlist "
-        "WHERE info LIKE '%SLEEP(30)%' AND info NOT LIKE '%processlist%'"
+    running = (
+        f"SELECT count(*) FROM information_schema.processlist WHERE db = '{place.name}' "
+        "AND info LIKE '%SLEEP(300)%' AND info NOT LIKE '%processlist%'"
     )
-    assert running == [(0,)]
+    wait_until(lambda: place.execute(running) == [(0,)], "the server stops sleeping")
 
 
 def test_reading_too_slowly_breaks_nothing(place: Place) -> None:

@@ -14,6 +14,7 @@ import pytest
 from asgard.core.errors import (
     AsgardError,
     AuthenticationError,
+    Cancelled,
     ConfigError,
     DataError,
     QueryError,
@@ -300,4 +301,19 @@ def test_bulk_leaves_nothing_in_the_shared_duckdb(pg16: Server) -> None:
     bulk.close()
     bulk.close()
     assert there() == []
+    connection.close()
+
+
+def test_nothing_is_begun_on_a_connection_that_was_cancelled(pg16: Server) -> None:
+    """The server forgets a cancel that comes while nothing runs."""
+    connection = Connection(address(pg16))
+    assert connection.rows("SELECT 1") == [(1,)]
+    connection.cancel()
+    for ask in (
+        lambda: connection.rows("SELECT pg_sleep(600)"),
+        lambda: list(connection.texts("SELECT pg_sleep(600)", 1)),
+        lambda: list(connection.stream("SELECT pg_sleep(600)", 1)),
+    ):
+        with pytest.raises(Cancelled):
+            ask()
     connection.close()

@@ -24,6 +24,7 @@ from psycopg.types.string import TextLoader
 from asgard.core.errors import (
     AsgardError,
     AuthenticationError,
+    Cancelled,
     ConfigError,
     DataError,
     QueryError,
@@ -117,6 +118,7 @@ class Connection:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._cancelled = False
         with _connecting(server):
             self._connection = psycopg.connect(
                 host=server.host,
@@ -146,6 +148,7 @@ class Connection:
 
     def rows(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         """Runs one statement (several, without parameters) and gives all rows of the last."""
+        self._refuse_cancelled()
         with translated(self._server):
             cursor = self._connection.execute(sql, parameters)
             while cursor.nextset():
@@ -158,6 +161,7 @@ class Connection:
 
     def stream(self, sql: str, rows: int) -> Iterator[tuple[Any, ...]]:
         """Rows through a cursor of the server, so many at a time; needs a transaction."""
+        self._refuse_cancelled()
         with translated(self._server), self._connection.cursor(name="asgard") as cursor:
             cursor.itersize = rows
             cursor.execute(sql)
@@ -166,6 +170,7 @@ class Connection:
     def texts(self, sql: str, rows: int) -> Iterator[tuple[str | None, ...]]:
         """Rows as they come over the wire, so many at a time, each value as the server's own text; needs no
         cursor of the server, which some hold in memory."""
+        self._refuse_cancelled()
         with translated(self._server), self._connection.cursor() as cursor:
             for kind in psycopg.postgres.types:
                 cursor.adapters.register_loader(kind.oid, TextLoader)
@@ -180,9 +185,14 @@ class Connection:
             return [(name, result.ftype(i), result.fmod(i)) for i, name in enumerate(names)]
 
     def cancel(self) -> None:
-        """Breaks off what the server is doing for this connection."""
+        """Breaks off what the server is doing for this connection; nothing is begun on it any more."""
+        self._cancelled = True  # the server forgets a cancel that comes between two statements
         with suppress(psycopg.Error):
             self._connection.cancel_safe(timeout=5)
+
+    def _refuse_cancelled(self) -> None:
+        if self._cancelled:
+            raise Cancelled("the statement was broken off", hint="run again: it goes on from the last commit")
 
     def close(self) -> None:
         """Ends the connection and its transaction; more than once is fine."""
