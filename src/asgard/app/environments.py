@@ -20,7 +20,7 @@ from asgard.app.project import Project
 from asgard.app.workspace import Workspace
 from asgard.core.errors import ConfigError, Refused
 from asgard.core.position import Position
-from asgard.core.table import Compacted, Lake, Load, LoadRequest, Mount, Table, TableName, Version
+from asgard.core.table import Compacted, Lake, Load, LoadRequest, Mount, Table, TableName, Vacuumed, Version
 from asgard.transform.built import STREAM, Built, built_by
 from asgard.transform.models import Model
 
@@ -157,6 +157,10 @@ class Production:
     ) -> Compacted | None:
         """Does nothing: production tidies up itself."""
         return None
+
+    def vacuum(self, before: datetime, dry_run: bool = False) -> Vacuumed:
+        """Does nothing: production tidies up itself."""
+        return Vacuumed(0, 0, -1)
 
     def undo(self, run: str = "") -> Version:
         """Is refused."""

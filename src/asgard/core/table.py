@@ -175,6 +175,15 @@ class Compacted:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Vacuumed:
+    """Files that were deleted, and the oldest version that can still be read; -1: the table is not ours."""
+
+    files: int
+    size_bytes: int
+    oldest_version: int
+
+
 class Prepared(Protocol):
     """A worked-out load that nobody sees yet."""
 
@@ -250,8 +259,7 @@ class History:
     """How rows become versions, with `Mode.HISTORY`.
 
     Attributes:
-        by_cursor: a version begins when its row says, also among others that are there; else after all of
-            its key, with this load.
+        by_cursor: a version begins when its row says, also among others; else with this load, after all.
         closes_at: keys that hold and do not come end then: every row of the source comes. None leaves them.
     """
 
@@ -357,6 +365,10 @@ class Table(Protocol):
             stopped: asked between batches: gives up, and leaves the table as it is.
             alone: held while the commit is made, against loads of this process.
         """
+        ...
+
+    def vacuum(self, before: datetime, dry_run: bool = False) -> Vacuumed:
+        """Deletes files that only versions need that were replaced before an instant."""
         ...
 
     def undo(self, run: str = "") -> Version:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from asgard.core.errors import QueryError
 from asgard.core.position import Position
-from asgard.core.table import Compacted, Load, LoadRequest, Mount, TableName, Version
+from asgard.core.table import Compacted, Load, LoadRequest, Mount, TableName, Vacuumed, Version
 from asgard.lake.commits import MARK
 from asgard.lake.compact import compact
 from asgard.lake.disk import translated
@@ -25,6 +25,7 @@ from asgard.lake.quarantine import Quarantine
 from asgard.lake.restore import accept, undo
 from asgard.lake.scan import scan
 from asgard.lake.snapshot import Snapshot
+from asgard.lake.vacuum import vacuum
 
 
 class LakeTable:
@@ -101,6 +102,11 @@ class LakeTable:
         """Puts small files together, one bounded step."""
         with translated(self._where):
             return compact(self._folder, run, stopped, alone, self._limits)
+
+    def vacuum(self, before: datetime, dry_run: bool = False) -> Vacuumed:
+        """Deletes files that only versions need that were replaced before an instant."""
+        with translated(self._where):
+            return vacuum(self._folder, before, dry_run)
 
     def undo(self, run: str = "") -> Version:
         """Takes the last load back, or all of a run's last loads: data and position together."""
