@@ -61,6 +61,7 @@ def settings() -> dict[str, str]:
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.shuffle.partitions": "2",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",  # 10,000 tasks of a VACUUM else
         "spark.sql.warehouse.dir": str(_scratch() / "warehouse"),
         "spark.local.dir": str(_scratch()),
         "spark.log.level": "ERROR",

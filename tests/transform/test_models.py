@@ -180,7 +180,8 @@ def test_lines_stay_where_they_are(lines: list[str], front: bool) -> None:
     [
         ({"mode": "merge"}, "merge needs a primary_key"),
         ({"mode": "history"}, "replace"),
-        ({"engine": "spark"}, "duckdb"),
+        ({"engine": "polars"}, "duckdb"),
+        ({"dialect": "spark"}, "needs engine: spark"),
         ({"dialect": "oracle"}, "duckdb"),
         ({"primary_key": [1]}, "valid string"),
         ({"modus": "merge"}, "Extra inputs"),

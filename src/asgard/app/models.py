@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from asgard.app.engines import engine_of
 from asgard.app.environments import BesideLake
 from asgard.app.mistakes import Mistakes
 from asgard.app.project import Project
@@ -110,6 +111,7 @@ def _building(workspace: Workspace, model: Model) -> Building:
         tables={name: workspace.lake.table(name) for name in model.upstream},
         incremental=model.spec.incremental,
         dialect=model.spec.dialect,
+        open_engine=engine_of(workspace, model),
     )
 
 

@@ -6,7 +6,7 @@ nothing to do, and one that is killed starts again from the same versions (Promi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ class Building:
         definition, beside: as `Built` keeps them.
         tables: the tables that it reads, to see what came to them.
         incremental, dialect: as for `Question`.
+        open_engine: opens what runs the SELECT; None for the setting's. Checks stay with the setting's.
     """
 
     sql: str
@@ -58,6 +59,7 @@ class Building:
     tables: Mapping[TableName, Table] = field(default_factory=dict)
     incremental: bool | tuple[str, ...] = False
     dialect: str = "duckdb"
+    open_engine: Callable[[int], Engine] | None = None
 
     @property
     def token(self) -> str:
@@ -105,7 +107,8 @@ def build(building: Building, setting: Setting, *, rebuild: bool = False) -> Out
             return outcome
         if decision.whole_because:
             outcome.warnings.append(f"built whole: {decision.whole_because}")
-        with setting.open_engine(setting.budget.engine_bytes) as engine:
+        opener = building.open_engine or setting.open_engine
+        with opener(setting.budget.engine_bytes) as engine:
             forget = setting.cancel.on_cancel(engine.interrupt)
             try:
                 building.attach(engine)

@@ -53,13 +53,19 @@ class ModelSpec(Config):
         description="append and merge read only what came since the last build: true for whatever may be "
         "read so, or the tables that are, the others being looked up as they are then",
     )
-    engine: Literal["duckdb"] = Field(default="duckdb", description="what runs the SELECT")
-    dialect: Literal["duckdb"] = Field(default="duckdb", description="whose SQL it is")
+    engine: Literal["duckdb", "spark"] | None = Field(
+        default=None, description="what runs the SELECT; the project's `engines.default`, which is duckdb"
+    )
+    dialect: Literal["duckdb", "spark"] = Field(
+        default="duckdb", description="whose SQL it is; DuckDB's is translated for Spark where it is portable"
+    )
 
     @model_validator(mode="after")
     def _has_its_key(self) -> Self:
         if self.mode is Mode.MERGE and not self.primary_key:
             raise PydanticCustomError("model", "merge needs a primary_key: the columns that tell rows apart")
+        if self.dialect == "spark" and self.engine != "spark":
+            raise PydanticCustomError("model", "dialect: spark needs engine: spark, which speaks it")
         if self.incremental and self.mode is Mode.REPLACE:
             raise PydanticCustomError(
                 "model", "incremental needs mode append or merge: replace reads everything"
@@ -171,7 +177,11 @@ class Model:
             )  # what is left out changes nothing that was built before there was the word
         said: dict[str, Any] = {
             "sql": _tokens(self.sql),
-            "spec": self.spec.model_dump(mode="json", include=parts),
+            # What ran the SELECT before there was a choice.
+            "spec": {
+                **self.spec.model_dump(mode="json", include=parts),
+                "engine": self.spec.engine or "duckdb",
+            },
             "checks": [
                 [check.kind, check.columns, check.options, check.mostly, str(check.on_fail)]
                 for check in self.checks
