@@ -17,16 +17,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import obstore
 import psutil
 import pytest
 
 from asgard.app.worker import WorkerWish, work
 from asgard.core.cancel import Cancel
 from asgard.engines.spark_application import name_of
+from asgard.transport.cloud_s3 import S3Connection
 from tests.api.callers import Caller
 from tests.servers import spark
 from tests.servers.kubernetes import ADMIN_TOKEN, Cluster, shared_cluster
 from tests.servers.kubernetes_stand_in import StandIn, kubernetes_stand_in
+from tests.servers.object_stores import ACCESS_KEY, SECRET_KEY, new_bucket, shared_store
 from tests.servers.spark_operator import Operator, with_kind
 
 TOTALS = "SELECT customer_id, SUM(amount) AS total FROM source_data GROUP BY customer_id"
@@ -256,3 +259,39 @@ def test_settings_that_do_not_fit(
     monkeypatch.setenv("SPARK_IMAGE", "example/spark:4.1")
     monkeypatch.setenv("KUBECONFIG", "nowhere")
     assert "no cluster" in caller.refused("POST", "/transform", 422, sql=TOTALS)["what"]
+
+
+def test_a_sink_in_a_bucket(
+    caller: Caller, operator: Operator, working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPARK_LAKE_CLAIM")
+    store = shared_store("moto")
+    bucket = new_bucket(store)
+    config = {
+        "s3_bucket_name": bucket, "s3_bucket_path": "bronze/", "s3_endpoint": store.url,
+        "s3_bucket_region": "us-east-1", "aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY,
+    }  # fmt: skip
+    sink = caller.post("/sink", destination_type="s3", destination_config=config, name="Bronze")["id"]
+    assert caller.ingested(caller.datasource(), sink)["status"] == "done"
+    said = caller.post("/transform", sql=TOTALS, table="totals")
+    done = working()
+    spec = application_of(operator, said["run_id"])["spec"]
+    request = json.loads(spec["arguments"][1])
+    (table,) = request["tables"]
+    assert (table["name"], table["format"]) == ("source_data", "delta")
+    # The same place as the lake has it, in the words of Hadoop.
+    assert table["uri"] == f"s3a://{bucket}/bronze/my_files/orders"
+    kept = S3Connection(**store.s3_config(bucket)).open(Cancel()).store
+    assert [one for some in obstore.list(kept, "bronze/my_files/orders/_delta_log") for one in some]
+    assert request["result"] == {
+        "uri": f"s3a://{bucket}/silver/totals",
+        "mode": "overwrite",
+        "format": "delta",
+    }
+    assert spec["hadoopConf"]["fs.s3a.endpoint"] == store.url
+    assert spec["hadoopConf"]["fs.s3a.path.style.access"] == "true"
+    names = {one["name"]: one["valueFrom"]["secretKeyRef"]["name"] for one in spec["executor"]["env"]}
+    assert names["AWS_SECRET_ACCESS_KEY"] == "s3-credentials"
+    assert SECRET_KEY not in str(operator.applications())
+    operator.says(said["run_id"], "COMPLETED")
+    done.result(WAIT_SECONDS)

@@ -16,7 +16,7 @@ from asgard.engines.spark_application import SparkCluster
 from asgard.transport.kubernetes import KubernetesClient
 from asgard.transport.kubernetes_access import Access, kubeconfig_access, pod_access
 
-EMBEDDED, KUBERNETES = "embedded", "kubernetes"
+EMBEDDED, SPARK, KUBERNETES = "embedded", "spark", "kubernetes"
 
 
 def engine_of(settings: Settings) -> str:

@@ -16,17 +16,16 @@ from typing import Any
 
 from asgard.app.documents import found
 from asgard.app.jobs import job_log, open_jobs
-from asgard.app.project import Project
+from asgard.app.project import LakeSpec, Project
 from asgard.app.settings import load_settings
-from asgard.app.sinks import KIND as SINK
 from asgard.app.sinks import lake_of
-from asgard.app.spark_cluster import KUBERNETES, access_of, cluster_of, engine_of, open_client
+from asgard.app.spark_cluster import KUBERNETES, SPARK, access_of, cluster_of, engine_of, open_client
 from asgard.app.transform_tables import tables_read
 from asgard.app.workspace import Workspace
 from asgard.core.errors import AsgardError, Cancelled, ConfigError, Unreachable
 from asgard.core.events import Kind
 from asgard.core.names import folder
-from asgard.core.table import TableName
+from asgard.core.table import Mount, TableName
 from asgard.engines.spark_application import SparkCluster, SparkRun, driver_of, name_of
 from asgard.engines.spark_operator import (
     Phase,
@@ -63,7 +62,7 @@ def kubernetes_work(
         if operator.look(of) is None:
             request = request_of(workspace, asked, name)
             wanted = {key: asked["wanted"][key] for key in RESOURCES if key in asked["wanted"]}
-            storage = storage_of(workspace.project, asked["sink"])
+            storage = storage_of(workspace.project.lake)
             place = place_of(workspace.project, workspace.project.lake.location)
             mounted = place if place.startswith("/") else None
             run = SparkRun(of, request, hadoop_conf=storage, lake_folder=mounted, **wanted)
@@ -79,24 +78,39 @@ def kubernetes_work(
         return _ended(workspace.project, operator, of, now, setting)
 
 
-def request_of(workspace: Workspace, asked: Mapping[str, Any], name: TableName) -> dict[str, Any]:
+def request_of(workspace: Workspace, asked: Mapping[str, Any], result: TableName) -> dict[str, Any]:
     """What the job is asked for: the statement in Spark's words, and its tables as they are now.
 
     Raises:
         QueryError: a table is not there, or Spark cannot say this.
     """
-    from asgard.transform.spark_names import spark_sql
+    from asgard.transform.dialect import to_spark
 
-    lake = place_of(workspace.project, workspace.project.lake.location)
+    place = place_of(workspace.project, workspace.project.lake.location)
     read = tables_read(workspace, asked["sql"])
-    versions = {table: workspace.pinned(table)[0] for table in sorted(set(read.values()))}
+    pinned = {table: workspace.pinned(table) for table in sorted(set(read.values()))}
+    schemas: dict[TableName | str, Any] = {
+        ".".join(parts): pinned[table][1].schema for parts, table in read.items()
+    }
+    with workspace.open_engine(workspace.budget.engine_bytes) as engine:
+        # Without rows the embedded engine says at once what the result's columns must be.
+        for parts, table in read.items():
+            name = parts[0] if len(parts) == 1 else TableName(parts[0], ".".join(parts[1:-1]), parts[-1])
+            engine.attach(name, Mount(pinned[table][1].schema))
+        with engine.query(asked["sql"]) as rows:
+            columns = rows.schema
     return {
-        "sql": spark_sql(asked["sql"], {parts: str(table) for parts, table in read.items()}),
+        "sql": to_spark(asked["sql"], schemas, columns),
         "tables": [
-            {"name": str(table), "uri": table_uri(lake, table), "format": "delta", "version": version}
-            for table, version in versions.items()
+            {
+                "name": ".".join(parts),
+                "uri": table_uri(place, table),
+                "format": "delta",
+                "version": pinned[table][0],
+            }
+            for parts, table in read.items()
         ],
-        "result": {"uri": table_uri(lake, name), "mode": asked["write_mode"], "format": "delta"},
+        "result": {"uri": table_uri(place, result), "mode": asked["write_mode"], "format": "delta"},
     }
 
 
@@ -108,23 +122,24 @@ def place_of(project: Project, location: str) -> str:
 
 
 def table_uri(place: str, name: TableName) -> str:
-    """Where a table of a lake lies."""
-    return f"{place}/{folder(name).replace('~', '%7E').replace('%', '~')}"
+    """Where a table of a lake lies: as the lake itself has it, whose escapes differ in buckets."""
+    escape = "~" if place.startswith("/") else "="
+    return f"{place}/{folder(name).replace('~', '%7E').replace('%', escape)}"
 
 
-def storage_of(project: Project, sink: str | None) -> dict[str, str]:
-    """What Hadoop must know of the sink's store. Keys are not in it: pods have a Secret of their own."""
-    config = found(project, SINK, sink).body["config"] if sink is not None else {}
+def storage_of(lake: LakeSpec) -> dict[str, str]:
+    """What Hadoop must know of a bucket's store. Keys are not in it: pods have a Secret of their own."""
+    given = lake.connection
+    if given is None:
+        return {}
     told = {}
-    if endpoint := config.get("s3_endpoint"):
+    if given.endpoint_url:
         told = {
-            "fs.s3a.endpoint": str(endpoint),
-            "fs.s3a.path.style.access": "true",
-            "fs.s3a.connection.ssl.enabled": str(not str(endpoint).startswith("http://")).lower(),
+            "fs.s3a.endpoint": given.endpoint_url,
+            "fs.s3a.path.style.access": str(given.path_style is not False).lower(),
+            "fs.s3a.connection.ssl.enabled": str(not given.endpoint_url.startswith("http://")).lower(),
         }
-    if region := config.get("s3_bucket_region"):
-        told["fs.s3a.endpoint.region"] = str(region)
-    return told
+    return {**told, **({"fs.s3a.endpoint.region": given.region} if given.region else {})}
 
 
 # ---- what the API asks
@@ -140,11 +155,11 @@ def chosen(project: Project, sink: str | None) -> dict[str, Any]:
     settings = load_settings(project.folder)
     engine = engine_of(settings)
     if engine != KUBERNETES:
-        return {}
+        return {"engine": SPARK} if engine == SPARK else {}
     cluster = cluster_of(settings)
     access_of(project.folder, settings.kube_context)
     place = place_of(project, lake_of(project, sink).location)
-    if place.startswith("/") and cluster.lake_claim is None:
+    if not place.startswith("s3a://") and not (place.startswith("/") and cluster.lake_claim):
         raise ConfigError(
             f"the pods of Kubernetes cannot reach the lake at {place}",
             hint="POST /sink with destination_type s3, set SPARK_LAKE_CLAIM to the volume that it lies on, "
