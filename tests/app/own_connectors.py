@@ -65,7 +65,7 @@ class WarehouseOptions(Config):
 
 
 class Warehouse(_Silent):
-    type = "redshift"
+    type = "rowstore"
     features = Feature.QUERY | Feature.CURSOR
     Config = WarehouseConfig
     StreamOptions = WarehouseOptions
@@ -101,7 +101,7 @@ class HubOptions(Config):
 
 
 class Hub(_Silent):
-    type = "hubspot"
+    type = "hub_api"
     Config = HubConfig
     StreamOptions = HubOptions
 
@@ -120,7 +120,7 @@ class Refusing(_Silent):
     Config = RefusingConfig
 
 
-OWN: dict[str, Any] = {"redshift": Warehouse, "hubspot": Hub, "refusing": Refusing}
+OWN: dict[str, Any] = {"rowstore": Warehouse, "hub_api": Hub, "refusing": Refusing}
 
 
 class Folder:

@@ -20,7 +20,7 @@ from tests.app.own_connectors import Folder, Hub
 
 BLOCK = """
 data:
-  type: redshift
+  type: rowstore
   connection:
     host: localhost
     port: 5432
@@ -51,7 +51,7 @@ def test_a_block_in_a_file(folder: Folder) -> None:
     block = load_data_block(folder.write(BLOCK, "config.yml"))
     config = block.source.config
     assert (block.source.type, config.host, config.port, config.database) == (
-        "redshift",
+        "rowstore",
         "localhost",
         5432,
         "mydb",
@@ -65,7 +65,7 @@ def test_a_block_in_a_file(folder: Folder) -> None:
 
 def test_the_same_from_python(folder: Folder) -> None:
     typed = DataSourceConfig(
-        type="redshift",
+        type="rowstore",
         connection=DatabaseConnection(host="localhost", database="mydb", password="p w"),
         query="SELECT 1",
     )
@@ -135,7 +135,7 @@ def test_an_endpoint_of_an_api(folder: Folder, monkeypatch: pytest.MonkeyPatch) 
 def test_a_table_of_a_database_and_a_connectors_own_keys(folder: Folder) -> None:
     block = load_data_block(
         {
-            "type": "redshift",
+            "type": "rowstore",
             "source": "public.orders",
             "connection": {"host": "h", "database": "d", "tags": ["x"]},
             "ssl_mode": "disable",
@@ -152,7 +152,7 @@ def test_every_mistake_of_a_file_is_told_where_it_is_written(folder: Folder) -> 
     told = in_file(
         folder,
         """data:
-  type: redshift
+  type: rowstore
   connection:
     hst: localhost
     database: 5
@@ -167,7 +167,7 @@ def test_every_mistake_of_a_file_is_told_where_it_is_written(folder: Folder) -> 
     told = in_file(
         folder,
         """data:
-  type: redshift
+  type: rowstore
   connection:
     hst: localhost
     database: 5
@@ -211,7 +211,7 @@ def test_mistakes_in_the_parts_of_an_api(folder: Folder, monkeypatch: pytest.Mon
         ("data: {source: a.csv}", "config.yml:1:1: data.type: is missing; file, csv, excel, "),
         ("data: {type: nosuch}", "config.yml:1:14: data.type: there is no connector 'nosuch'"),
         ("data: [", "config.yml:2:1: this is not YAML: "),
-        ("data: {type: redshift, connection: {host: h, database: d}, query: '${NOT_SET_HERE}'}",
+        ("data: {type: rowstore, connection: {host: h, database: d}, query: '${NOT_SET_HERE}'}",
          "config.yml:1:68: data.query: the variable NOT_SET_HERE is not set"),
     ],
 )  # fmt: skip
@@ -224,7 +224,7 @@ def test_what_is_no_block(folder: Folder, text: str, told: str) -> None:
 def test_what_python_gives_wrong(tmp_path: Path, folder: Folder) -> None:
     assert mistakes(tmp_path / "none.yml") == [f"there is no file {tmp_path / 'none.yml'}"]
     assert mistakes({"data": 5}) == ["a data block is keys with values"]
-    assert mistakes({"type": "redshift", "connection": {"host": "h"}, "query": "q"}) == [
+    assert mistakes({"type": "rowstore", "connection": {"host": "h"}, "query": "q"}) == [
         "data.connection.database: is missing"
     ]
 

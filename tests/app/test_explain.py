@@ -14,7 +14,7 @@ BASE = """
 lake: {location: lake}
 data_sources:
   shop:
-    type: redshift
+    type: rowstore
     frequency: daily
     connection: {host: localhost, dbname: "${DB:-shop}", username: "${SHOP_USER}", password: "${SHOP_PW}"}
     timeout_seconds: 5
@@ -104,7 +104,7 @@ def test_a_key_is_found_under_every_name_that_it_may_have(folder: Folder) -> Non
         ("tables.orders.allow_missing", "False", "data_sources.shop.tables.orders.allow_missing"),
         ("defaults.mode", "append", "data_sources.shop.defaults.mode"),
         ("frequency", "daily", "data_sources.shop.frequency"),
-        ("type", "redshift", "data_sources.shop.type"),
+        ("type", "rowstore", "data_sources.shop.type"),
     ],
 )
 def test_what_a_table_gets_from_elsewhere(folder: Folder, key: str, value: str, won: str) -> None:

@@ -58,14 +58,14 @@ GOOD = [
     "version: 1",
     "name: shop\nworkspace: a\nlake: {format: delta, location: x}\nmemory: 512MB\nparallel: 2\nstate: s\nmodels: m",
     "memory: ${M:-1GB}\nparallel: ${N:-1}\nlake: {location: ${HOME}}",
-    "data_sources: {redshift: {host: h, database: d}}",
-    "data_sources: {redshift: {host: h, connection: {dbname: d}, tables: [a, {name: b, mode: merge}]}}",
-    "data_sources: {w: {type: redshift, host: 5, database: d, port: '${P:-5}', connection_timeout: 5}}",
-    "data_sources: {w: {type: redshift, host: h, database: d, schedule: 15m, defaults: {mode: append, batch_rows: 5}}}",
-    "data_sources: {hubspot: {auth: {kind: bearer, token: t}, endpoints: [{name: a, path: /, frequency: hourly}]}}",
-    "data_sources: {redshift: {host: h, database: d, tables: [{name: a, as: b, primary_key: id, cursor: c,"
+    "data_sources: {rowstore: {host: h, database: d}}",
+    "data_sources: {rowstore: {host: h, connection: {dbname: d}, tables: [a, {name: b, mode: merge}]}}",
+    "data_sources: {w: {type: rowstore, host: 5, database: d, port: '${P:-5}', connection_timeout: 5}}",
+    "data_sources: {w: {type: rowstore, host: h, database: d, schedule: 15m, defaults: {mode: append, batch_rows: 5}}}",
+    "data_sources: {hub_api: {auth: {kind: bearer, token: t}, endpoints: [{name: a, path: /, frequency: hourly}]}}",
+    "data_sources: {rowstore: {host: h, database: d, tables: [{name: a, as: b, primary_key: id, cursor: c,"
     " cursor_lag: 5m, checks: [{not_null: id}, {between: {column: a, min: 0}, severity: warning}], columns: {a: x}}]}}",
-    "data_sources: {redshift: {host: h, database: d, tables: [{name: a, primary_key: [a, b], frequency: '0 5 * * *',"
+    "data_sources: {rowstore: {host: h, database: d, tables: [{name: a, primary_key: [a, b], frequency: '0 5 * * *',"
     " exclude: [], enabled: true, target_column: y, query: SELECT 1, description: d, source: s}]}}",
 ]
 BAD = [
@@ -76,26 +76,26 @@ BAD = [
     ("lake: {format: iceberg}", "$.lake.format"),
     ("lake: {zone: x}", "$.lake"),
     ("workspace: a b", "$.workspace"),
-    ("data_sources: {redshift: {host: h}}", "$.data_sources.redshift"),
-    ("data_sources: {redshift: {host: h, database: d, prt: 5}}", "$.data_sources.redshift"),
-    ("data_sources: {redshift: {host: h, database: d, port: x}}", "$.data_sources.redshift.port"),
-    ("data_sources: {redshift: {host: h, database: d, ssl_mode: x}}", "$.data_sources.redshift.ssl_mode"),
-    ("data_sources: {redshift: {connection: {host: h, database: d, prt: 5}}}", "$.data_sources.redshift.connection"),
+    ("data_sources: {rowstore: {host: h}}", "$.data_sources.rowstore"),
+    ("data_sources: {rowstore: {host: h, database: d, prt: 5}}", "$.data_sources.rowstore"),
+    ("data_sources: {rowstore: {host: h, database: d, port: x}}", "$.data_sources.rowstore.port"),
+    ("data_sources: {rowstore: {host: h, database: d, ssl_mode: x}}", "$.data_sources.rowstore.ssl_mode"),
+    ("data_sources: {rowstore: {connection: {host: h, database: d, prt: 5}}}", "$.data_sources.rowstore.connection"),
     ("data_sources: {w: {host: h}}", "$.data_sources.w"),
     ("data_sources: {w: {type: nosuch}}", "$.data_sources.w.type"),
-    ("data_sources: {9w: {type: hubspot}}", "$.data_sources"),
-    ("data_sources: {hubspot: {auth: {kind: bearer, tokn: t}}}", "$.data_sources.hubspot.auth"),
-    ("data_sources: {hubspot: {endpoints: {name: a}}}", "$.data_sources.hubspot.endpoints"),
-    ("data_sources: {hubspot: {endpoints: [{path: /}]}}", "$.data_sources.hubspot.endpoints[0]"),
-    ("data_sources: {hubspot: {endpoints: [{name: a, path: /, mode: history}]}}",
-     "$.data_sources.hubspot.endpoints[0].mode"),
-    ("data_sources: {hubspot: {endpoints: [{name: a, path: /, frequency: now}]}}",
-     "$.data_sources.hubspot.endpoints[0].frequency"),
-    ("data_sources: {hubspot: {endpoints: [{name: a, path: /, checks: [{not_nul: a}]}]}}",
-     "$.data_sources.hubspot.endpoints[0].checks[0]"),
-    ("data_sources: {hubspot: {endpoints: [{name: a, path: /, colums: a}]}}",
-     "$.data_sources.hubspot.endpoints[0]"),
-    ("data_sources: {hubspot: {defaults: {name: a}}}", "$.data_sources.hubspot.defaults"),
+    ("data_sources: {9w: {type: hub_api}}", "$.data_sources"),
+    ("data_sources: {hub_api: {auth: {kind: bearer, tokn: t}}}", "$.data_sources.hub_api.auth"),
+    ("data_sources: {hub_api: {endpoints: {name: a}}}", "$.data_sources.hub_api.endpoints"),
+    ("data_sources: {hub_api: {endpoints: [{path: /}]}}", "$.data_sources.hub_api.endpoints[0]"),
+    ("data_sources: {hub_api: {endpoints: [{name: a, path: /, mode: history}]}}",
+     "$.data_sources.hub_api.endpoints[0].mode"),
+    ("data_sources: {hub_api: {endpoints: [{name: a, path: /, frequency: now}]}}",
+     "$.data_sources.hub_api.endpoints[0].frequency"),
+    ("data_sources: {hub_api: {endpoints: [{name: a, path: /, checks: [{not_nul: a}]}]}}",
+     "$.data_sources.hub_api.endpoints[0].checks[0]"),
+    ("data_sources: {hub_api: {endpoints: [{name: a, path: /, colums: a}]}}",
+     "$.data_sources.hub_api.endpoints[0]"),
+    ("data_sources: {hub_api: {defaults: {name: a}}}", "$.data_sources.hub_api.defaults"),
 ]  # fmt: skip
 
 
@@ -147,5 +147,5 @@ def test_a_connector_whose_driver_is_missing_takes_anything(
 
     monkeypatch.setattr(registry, "connector_class", fail)
     validator = Draft202012Validator(project_json_schema())
-    assert refused(validator, "data_sources: {redshift: {whatever: 1}}") == []
+    assert refused(validator, "data_sources: {rowstore: {whatever: 1}}") == []
     assert refused(validator, "data_sources: {w: {type: nosuch}}") != []

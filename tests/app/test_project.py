@@ -50,7 +50,7 @@ def test_what_a_call_says_goes_before_the_file(folder: Folder) -> None:
 
 USERS_OWN = """
 data_sources:
-  redshift:
+  rowstore:
     host: "${CLUSTER:-examplecluster}"
     database: dev
     port: "5439"
@@ -63,7 +63,7 @@ data_sources:
       - name: "customer_behavior"
         source: "amplitude_events"
         frequency: "real-time"
-  hubspot:
+  hub_api:
     base_url: "https://hub.example"
     api_key: abc
     rate_limit: 100
@@ -76,24 +76,24 @@ data_sources:
 
 def test_a_source_whose_name_is_a_connector_needs_no_type(folder: Folder) -> None:
     project = folder.load(USERS_OWN)
-    redshift, hubspot = project.sources.values()
-    assert (redshift.type, redshift.connector_class) == ("redshift", Warehouse)
-    assert (redshift.config.host, redshift.config.port) == ("examplecluster", 5439)
-    assert redshift.config.password.get_secret_value() == "s3cret"
-    assert [(t.name, t.source, t.frequency, t.mode) for t in redshift.tables] == [
+    rowstore, hub_api = project.sources.values()
+    assert (rowstore.type, rowstore.connector_class) == ("rowstore", Warehouse)
+    assert (rowstore.config.host, rowstore.config.port) == ("examplecluster", 5439)
+    assert rowstore.config.password.get_secret_value() == "s3cret"
+    assert [(t.name, t.source, t.frequency, t.mode) for t in rowstore.tables] == [
         ("marketing_campaigns", "google_ads_api", "hourly", Mode.REPLACE),
         ("customer_behavior", "amplitude_events", "real-time", Mode.REPLACE),
     ]
-    assert (hubspot.connector_class, hubspot.config.rate_limit) == (Hub, 100)
-    assert hubspot.tables[0].options == HubOptions(path="/crm/v3/objects/contacts")
-    assert hubspot.tables[0].origin == "asgard.yml:21:9"
+    assert (hub_api.connector_class, hub_api.config.rate_limit) == (Hub, 100)
+    assert hub_api.tables[0].options == HubOptions(path="/crm/v3/objects/contacts")
+    assert hub_api.tables[0].origin == "asgard.yml:21:9"
 
 
 def test_connection_groups_a_connectors_own_keys(folder: Folder) -> None:
     grouped, plain = folder.load(
         "data_sources:\n"
-        "  a: {type: redshift, connection: {host: h, dbname: d, connection_timeout: 5}}\n"
-        "  b: {type: redshift, host: h, database: d, timeout_seconds: 5}\n"
+        "  a: {type: rowstore, connection: {host: h, dbname: d, connection_timeout: 5}}\n"
+        "  b: {type: rowstore, host: h, database: d, timeout_seconds: 5}\n"
     ).sources.values()
     assert grouped.config == plain.config
     assert grouped.config.timeout_seconds == 5
@@ -103,7 +103,7 @@ def test_defaults_are_for_tables_that_do_not_say_it_themselves(folder: Folder) -
     project = folder.load(f"""
 data_sources:
   shop:
-    type: redshift
+    type: rowstore
     {WAREHOUSE}
     frequency: daily
     defaults: {{mode: append, batch_rows: 5, checks: [{{not_null: id}}]}}
@@ -140,14 +140,14 @@ data_sources:
     ],
 )
 def test_the_mode_that_is_meant(folder: Folder, entry: str, mode: Mode) -> None:
-    project = folder.load(f"data_sources: {{redshift: {{{WAREHOUSE}, tables: [{entry}]}}}}")
-    assert project.sources["redshift"].tables[0].mode is mode
+    project = folder.load(f"data_sources: {{rowstore: {{{WAREHOUSE}, tables: [{entry}]}}}}")
+    assert project.sources["rowstore"].tables[0].mode is mode
 
 
 def test_tables_as_people_write_them(folder: Folder) -> None:
     project = folder.load(f"""
 data_sources:
-  redshift:
+  rowstore:
     {WAREHOUSE}
     tables:
       - {{name: orders, as: bought, primary_key: [a, b], cursor: day, cursor_lag: 5m, allow_missing: yes}}
@@ -155,7 +155,7 @@ data_sources:
       - {{name: counted, query: "SELECT count(*) AS n FROM t", target_column: n}}
       - {{name: numbers, cursor: id, mode: append, cursor_lag: 1000, columns: {{a: text}}}}
 """)
-    orders, pattern, counted, numbers = project.sources["redshift"].tables
+    orders, pattern, counted, numbers = project.sources["rowstore"].tables
     assert (orders.table, orders.primary_key, orders.cursor_lag, orders.allow_missing) == (
         "bought", ("a", "b"), 300.0, True,
     )  # fmt: skip
@@ -170,18 +170,18 @@ data_sources:
 
 def test_a_number_is_taken_as_it_is_written_where_text_is_wanted(folder: Folder) -> None:
     project = folder.load(
-        "data_sources: {redshift: {host: 127001, database: 2024, password: 0x1F, username: 1.10,"
+        "data_sources: {rowstore: {host: 127001, database: 2024, password: 0x1F, username: 1.10,"
         " tags: [1, 2.50], headers: {a: 1e3}, tables: [{name: 7, primary_key: 1}]}}"
     )
-    redshift = project.sources["redshift"]
-    assert (redshift.config.host, redshift.config.database, redshift.config.username) == (
+    rowstore = project.sources["rowstore"]
+    assert (rowstore.config.host, rowstore.config.database, rowstore.config.username) == (
         "127001",
         "2024",
         "1.10",
     )
-    assert redshift.config.password.get_secret_value() == "0x1F"
-    assert (redshift.config.tags, redshift.config.headers) == (("1", "2.50"), {"a": "1e3"})
-    assert (redshift.tables[0].name, redshift.tables[0].primary_key) == ("7", ("1",))
+    assert rowstore.config.password.get_secret_value() == "0x1F"
+    assert (rowstore.config.tags, rowstore.config.headers) == (("1", "2.50"), {"a": "1e3"})
+    assert (rowstore.tables[0].name, rowstore.tables[0].primary_key) == ("7", ("1",))
 
 
 def test_references_become_what_is_wanted(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,10 +189,10 @@ def test_references_become_what_is_wanted(folder: Folder, monkeypatch: pytest.Mo
     monkeypatch.setenv("PIN", "0099")
     folder.write("in a file\n", "secret")
     project = folder.load(
-        'parallel: ${N:-2}\nmemory: ${M:-2GB}\ndata_sources: {redshift: {host: "db-${PIN}.example",'
+        'parallel: ${N:-2}\nmemory: ${M:-2GB}\ndata_sources: {rowstore: {host: "db-${PIN}.example",'
         ' port: "${PORT}", database: "${PIN}", password: "${file:secret}", ssl_mode: "${SSL:-disable}"}}'
     )
-    config = project.sources["redshift"].config
+    config = project.sources["rowstore"].config
     assert (project.parallel, project.memory_bytes) == (2, 2_000_000_000)
     assert (config.host, config.port, config.database, config.ssl_mode) == (
         "db-0099.example",
@@ -208,9 +208,9 @@ def test_paths_begin_at_the_project(
 ) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     project = folder.load(
-        "data_sources:\n  a: {type: redshift, host: h, database: d}\n"
-        "  b: {type: redshift, host: h, database: d, certificate: /etc/root.pem}\n"
-        "  c: {type: redshift, host: h, database: d, certificate: ../root.pem}\n"
+        "data_sources:\n  a: {type: rowstore, host: h, database: d}\n"
+        "  b: {type: rowstore, host: h, database: d, certificate: /etc/root.pem}\n"
+        "  c: {type: rowstore, host: h, database: d, certificate: ../root.pem}\n"
     )
     assert [source.config.certificate for source in project.sources.values()] == [
         str(folder.path / "certificates/root.pem"),
@@ -221,32 +221,32 @@ def test_paths_begin_at_the_project(
 
 def test_an_overlay_changes_what_it_names(folder: Folder) -> None:
     folder.write(
-        "lake: {location: /lake}\ndata_sources:\n  redshift:\n    connection: {host: prod.example}\n"
+        "lake: {location: /lake}\ndata_sources:\n  rowstore:\n    connection: {host: prod.example}\n"
         "    tables: [{name: orders, mode: append}]\n",
         "asgard.prod.yml",
     )
-    text = "data_sources: {redshift: {connection: {host: localhost, database: d}, tables: [orders, items]}}"
+    text = "data_sources: {rowstore: {connection: {host: localhost, database: d}, tables: [orders, items]}}"
     project = folder.load(text, "prod")
-    redshift = project.sources["redshift"]
-    assert (project.environment, project.lake.location, redshift.config.host) == (
+    rowstore = project.sources["rowstore"]
+    assert (project.environment, project.lake.location, rowstore.config.host) == (
         "prod",
         "/lake",
         "prod.example",
     )
-    assert [(table.name, table.mode) for table in redshift.tables] == [
+    assert [(table.name, table.mode) for table in rowstore.tables] == [
         ("orders", Mode.APPEND), ("items", Mode.REPLACE),
     ]  # fmt: skip
-    assert folder.load(text).sources["redshift"].config.host == "localhost"
+    assert folder.load(text).sources["rowstore"].config.host == "localhost"
 
 
 @pytest.mark.parametrize("off", ["false", "no", "'${OFF:-off}'"])
 def test_a_source_that_is_switched_off_is_not_looked_at(folder: Folder, off: str) -> None:
     project = folder.load(f"""
 data_sources:
-  hubspot: {{enabled: {off}, api_key: "${{NOT_SET_ANYWHERE}}", nonsense: 5}}
-  redshift: {{{WAREHOUSE}, enabled: true}}
+  hub_api: {{enabled: {off}, api_key: "${{NOT_SET_ANYWHERE}}", nonsense: 5}}
+  rowstore: {{{WAREHOUSE}, enabled: true}}
 """)
-    assert list(project.sources) == ["redshift"]
+    assert list(project.sources) == ["rowstore"]
 
 
 def test_a_connector_of_a_users_own_gets_what_stands_below_its_name(
@@ -277,11 +277,11 @@ def test_two_thousand_tables_are_read_in_two_seconds(folder: Folder) -> None:
         for number in range(2000)
     )
     above = f"    {WAREHOUSE}\n    defaults: {{frequency: daily}}\n    tables:\n"
-    text = f"data_sources:\n  redshift:\n{above}{tables}"
-    folder.write("data_sources: {redshift: {tables: [{name: table_7, mode: append}]}}", "asgard.dev.yml")
+    text = f"data_sources:\n  rowstore:\n{above}{tables}"
+    folder.write("data_sources: {rowstore: {tables: [{name: table_7, mode: append}]}}", "asgard.dev.yml")
     started = time.process_time()
     project = folder.load(text, "dev")
     seconds = time.process_time() - started
-    assert [project.sources["redshift"].tables[number].mode for number in (6, 7)] == [Mode.MERGE, Mode.APPEND]
-    assert len(project.sources["redshift"].tables) == 2000
+    assert [project.sources["rowstore"].tables[number].mode for number in (6, 7)] == [Mode.MERGE, Mode.APPEND]
+    assert len(project.sources["rowstore"].tables) == 2000
     assert seconds < 2

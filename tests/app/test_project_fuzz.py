@@ -25,12 +25,12 @@ KEYS = st.sampled_from(
     ["name", "version", "memory", "parallel", "lake", "location", "format", "data_sources", "data", "type", "source",
      "connection", "defaults", "tables", "endpoints", "files", "host", "port", "database", "password", "auth", "kind",
      "mode", "cursor", "cursor_lag", "primary_key", "as", "table", "exclude", "checks", "not_null", "between", "unique",
-     "frequency", "enabled", "query", "path", "columns", "headers", "redshift", "hubspot", "refusing", "api_config",
+     "frequency", "enabled", "query", "path", "columns", "headers", "rowstore", "hub_api", "refusing", "api_config",
      "endpoint", "base_url", "chunk_size", "backend", "file_type", "shop", "Shop", "gold", "dsn", "tags", "column"]
 )  # fmt: skip
 SCALARS = (
     st.none() | st.booleans() | st.integers(-5, 10**30) | st.floats() | st.text(max_size=8)
-    | st.sampled_from(["redshift", "hubspot", "merge", "1h", "512MB", "${HOME}", "${NOT_SET_X}", "$${", "${", "id", "*",
+    | st.sampled_from(["rowstore", "hub_api", "merge", "1h", "512MB", "${HOME}", "${NOT_SET_X}", "$${", "${", "id", "*",
                        "public.*", "bearer", "csv", "api", "hourly", "${file:x}", "${HOME:-${NOT_SET_X}}"])
 )  # fmt: skip
 TREES = st.recursive(
@@ -41,7 +41,7 @@ TREES = st.recursive(
     max_leaves=30,
 )
 LIKELY = st.fixed_dictionaries(
-    {"type": st.sampled_from(["redshift", "hubspot", "refusing", "nosuch"])},
+    {"type": st.sampled_from(["rowstore", "hub_api", "refusing", "nosuch"])},
     optional={"connection": TREES, "tables": st.lists(TREES, max_size=3), "endpoints": TREES, "defaults": TREES,
               "host": SCALARS, "database": SCALARS, "auth": TREES, "headers": TREES, "enabled": SCALARS},
 )  # fmt: skip

@@ -49,47 +49,47 @@ def everything_told(action: Callable[[], Any]) -> str:
 def test_a_project_that_is_right_shows_nothing(folder: Folder, secret: str) -> None:
     project = folder.load(f"""
 data_sources:
-  redshift:
+  rowstore:
     connection: {{host: h, database: d, password: "{secret}"}}
     tables: [a]
-  hubspot:
+  hub_api:
     auth: {{kind: bearer, token: "{secret}"}}
     defaults: {{headers: {{Authorization: "Bearer {secret}"}}}}
     endpoints: [{{name: a, path: /}}]
 """)
-    redshift, hubspot = project.sources.values()
-    assert redshift.config.password.get_secret_value() == CANARY
-    assert hubspot.config.auth.token.get_secret_value() == CANARY
-    assert hubspot.tables[0].options.headers == {"Authorization": f"Bearer {CANARY}"}
-    shown = [project, project.sources, redshift, hubspot, redshift.config, hubspot.config, hubspot.tables]
+    rowstore, hub_api = project.sources.values()
+    assert rowstore.config.password.get_secret_value() == CANARY
+    assert hub_api.config.auth.token.get_secret_value() == CANARY
+    assert hub_api.tables[0].options.headers == {"Authorization": f"Bearer {CANARY}"}
+    shown = [project, project.sources, rowstore, hub_api, rowstore.config, hub_api.config, hub_api.tables]
     for thing in shown:
         assert CANARY not in repr(thing)
         assert CANARY not in str(thing)
-    for config in (redshift.config, hubspot.config):
+    for config in (rowstore.config, hub_api.config):
         assert CANARY not in config.model_dump_json()
-    assert CANARY not in hubspot.tables[0].model_dump_json()
+    assert CANARY not in hub_api.tables[0].model_dump_json()
 
 
 MISTAKEN = {
-    "of another type": "redshift: {{host: h, database: d, password: ['{0}']}}",
-    "in a field with limits": "redshift: {{host: h, database: d, port: '{0}'}}",
-    "in a field with choices": "redshift: {{host: h, database: d, ssl_mode: '{0}'}}",
-    "in a validator's own words": "redshift: {{host: h, database: d, username: 'x {0}'}}",
-    "under an unknown key": "redshift: {{host: h, database: d, pasword: '{0}'}}",
-    "in a union": "hubspot: {{auth: {{kind: basic, user: u, password: {{x: '{0}'}}}}}}",
-    "as the union's tag": "hubspot: {{auth: {{kind: '{0}', token: t}}}}",
+    "of another type": "rowstore: {{host: h, database: d, password: ['{0}']}}",
+    "in a field with limits": "rowstore: {{host: h, database: d, port: '{0}'}}",
+    "in a field with choices": "rowstore: {{host: h, database: d, ssl_mode: '{0}'}}",
+    "in a validator's own words": "rowstore: {{host: h, database: d, username: 'x {0}'}}",
+    "under an unknown key": "rowstore: {{host: h, database: d, pasword: '{0}'}}",
+    "in a union": "hub_api: {{auth: {{kind: basic, user: u, password: {{x: '{0}'}}}}}}",
+    "as the union's tag": "hub_api: {{auth: {{kind: '{0}', token: t}}}}",
     "in an AsgardError of a validator": "refusing: {{dsn: '{0}'}}",
-    "in a size": "hubspot: {{rate_limit: '{0}'}}",
-    "in a connector's free keys": "redshift: {{host: h, database: d, headers: {{a: ['{0}']}}}}",
-    "in a table's mode": "redshift: {{host: h, database: d, tables: [{{name: a, mode: '{0}'}}]}}",
-    "in a table's frequency": "redshift: {{host: h, database: d, tables: [{{name: a, frequency: '{0}'}}]}}",
-    "in a table's lag": "redshift: {{host: h, database: d, tables: [{{name: a, cursor: b, mode: append,"
+    "in a size": "hub_api: {{rate_limit: '{0}'}}",
+    "in a connector's free keys": "rowstore: {{host: h, database: d, headers: {{a: ['{0}']}}}}",
+    "in a table's mode": "rowstore: {{host: h, database: d, tables: [{{name: a, mode: '{0}'}}]}}",
+    "in a table's frequency": "rowstore: {{host: h, database: d, tables: [{{name: a, frequency: '{0}'}}]}}",
+    "in a table's lag": "rowstore: {{host: h, database: d, tables: [{{name: a, cursor: b, mode: append,"
     " cursor_lag: '{0}'}}]}}",
-    "in a table's name": "redshift: {{host: h, database: d, tables: [{{name: '{0}'}}, {{name: '{0}'}}]}}",
-    "in a check": "redshift: {{host: h, database: d, tables: [{{name: a, checks: [{{'between': {{column: a,"
+    "in a table's name": "rowstore: {{host: h, database: d, tables: [{{name: '{0}'}}, {{name: '{0}'}}]}}",
+    "in a check": "rowstore: {{host: h, database: d, tables: [{{name: a, checks: [{{'between': {{column: a,"
     " min: ['{0}']}}}}]}}]}}",
-    "as the type": "hubspot: {{type: '{0}'}}",
-    "as a list": "redshift: {{host: h, database: d, tables: '{0}'}}",
+    "as the type": "hub_api: {{type: '{0}'}}",
+    "as a list": "rowstore: {{host: h, database: d, tables: '{0}'}}",
 }
 
 
@@ -108,9 +108,9 @@ def test_a_secret_that_stands_in_the_file_shows_nothing_either(
     folder: Folder, secret: str, where: str
 ) -> None:
     source = {
-        "password": f"redshift: {{host: h, database: d, password: [{secret}]}}",
-        "token": f"hubspot: {{auth: {{kind: bearer, token: {{a: {secret}}}}}}}",
-        "api_key": f"hubspot: {{api_key: [{secret}]}}",
+        "password": f"rowstore: {{host: h, database: d, password: [{secret}]}}",
+        "token": f"hub_api: {{auth: {{kind: bearer, token: {{a: {secret}}}}}}}",
+        "api_key": f"hub_api: {{api_key: [{secret}]}}",
     }[where]
     folder.write(f"data_sources: {{{source}}}")
     assert CANARY not in everything_told(lambda: load_project(folder.path))
@@ -128,16 +128,16 @@ def test_a_line_of_dotenv_that_cannot_be_read_shows_nothing(folder: Folder) -> N
 
 
 KEYS = [
-    "data_sources.redshift.connection.password",
-    "data_sources.redshift.password",
-    "data_sources.redshift.connection",
-    "data_sources.redshift",
-    "data_sources.redshift.connection.headers.X",
-    "data_sources.redshift.connection.pasword",
-    "data_sources.hubspot.auth",
-    "data_sources.hubspot.auth.token",
-    "data_sources.hubspot.defaults.headers",
-    "data_sources.hubspot.endpoints.a.headers",
+    "data_sources.rowstore.connection.password",
+    "data_sources.rowstore.password",
+    "data_sources.rowstore.connection",
+    "data_sources.rowstore",
+    "data_sources.rowstore.connection.headers.X",
+    "data_sources.rowstore.connection.pasword",
+    "data_sources.hub_api.auth",
+    "data_sources.hub_api.auth.token",
+    "data_sources.hub_api.defaults.headers",
+    "data_sources.hub_api.endpoints.a.headers",
     "data_sources.nosuch.anything",
     "data_sources",
 ]
@@ -147,9 +147,9 @@ KEYS = [
 def test_an_explanation_shows_nothing(folder: Folder, secret: str, key: str) -> None:
     text = f"""
 data_sources:
-  redshift:
+  rowstore:
     connection: {{host: h, password: "{secret}", headers: {{X: "{secret}"}}, pasword: "{secret}"}}
-  hubspot:
+  hub_api:
     auth: {{kind: bearer, token: "{secret}"}}
     defaults: {{headers: {{Authorization: "Bearer {secret}"}}}}
     endpoints: [{{name: a, path: /}}]
@@ -159,7 +159,7 @@ data_sources:
         text = text.replace("{X: ", "{X-Token: ").replace("anything:", "anything_secret:")
         key = key.replace("headers.X", "headers.X-Token").replace("anything", "anything_secret")
     folder.write(text)
-    folder.write(f'data_sources: {{redshift: {{connection: {{password: "{secret}"}}}}}}', "asgard.prod.yml")
+    folder.write(f'data_sources: {{rowstore: {{connection: {{password: "{secret}"}}}}}}', "asgard.prod.yml")
     for env in (None, "prod"):
         explanation = explain(folder.path, key, env)
         assert CANARY not in str(explanation)
@@ -169,7 +169,7 @@ data_sources:
 
 
 def test_a_data_block_shows_nothing(folder: Folder, secret: str) -> None:
-    text = f'data: {{type: redshift, connection: {{host: h, database: d, password: "{secret}"}}, query: q}}'
+    text = f'data: {{type: rowstore, connection: {{host: h, database: d, password: "{secret}"}}, query: q}}'
     block = load_data_block(folder.write(text, "config.yml"))
     assert block.source.config.password.get_secret_value() == CANARY
     assert CANARY not in repr(block)
@@ -178,7 +178,7 @@ def test_a_data_block_shows_nothing(folder: Folder, secret: str) -> None:
 
 
 def test_the_schema_knows_nothing_of_values(folder: Folder, secret: str) -> None:
-    folder.write(f'data_sources: {{redshift: {{password: "{secret}"}}}}')
+    folder.write(f'data_sources: {{rowstore: {{password: "{secret}"}}}}')
     assert CANARY not in json.dumps(project_json_schema())
 
 
