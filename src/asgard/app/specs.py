@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from asgard.app.lakes import LakeConnection, far_connection, is_far
+from asgard.app.lakes import LakeConnection, far_connection, far_place, is_far
 from asgard.app.mistakes import near
 from asgard.app.quantities import DURATION_PATTERN, Lag, Size, parse_duration
 from asgard.core.config import Config
@@ -96,8 +96,7 @@ class LakeSpec(Config):
     location: str = Field(
         default="data/lakehouse",
         min_length=1,
-        description="The folder of the tables, relative to the project file; or s3://, gs:// or az:// with "
-        "bucket and prefix.",
+        description="The folder of the tables, relative to the project file; or s3://BUCKET/PREFIX.",
     )
     connection: LakeConnection | None = Field(
         default=None, description="Of a bucket: its endpoint and credentials."
@@ -108,6 +107,16 @@ class LakeSpec(Config):
     def _available_format(cls, value: str) -> str:
         if value != "delta":
             raise ValueError(f"the format {value} is not available in this version; use delta")
+        return value
+
+    @field_validator("location")
+    @classmethod
+    def _possible_location(cls, value: str) -> str:
+        if is_far(value):
+            try:
+                far_place(value)
+            except ConfigError as error:
+                raise ValueError(f"{error.what}; {error.hint}") from None
         return value
 
     @model_validator(mode="after")

@@ -300,10 +300,7 @@ def _known_keys(one: _Found, model: type[BaseModel], entries: Entries) -> str:
     wrong = str(one.steps[-1]) if one.steps else ""
     known: Iterable[str] = (*keys_of(model), *entries.also_known)
     if len(one.steps) > 1:
-        field = keys_of(model).get(str(one.steps[0]))
-        known = sorted(
-            {key for inner in _models_in(field.annotation if field else None) for key in keys_of(inner)}
-        )
+        known = sorted({key for inner in _models_at(model, one.steps[:-1]) for key in keys_of(inner)})
     elsewhere = entries.elsewhere.get(wrong) if len(one.steps) == 1 else None
     return elsewhere or near(wrong, known) or f"known: {', '.join(known)}"
 
@@ -311,10 +308,17 @@ def _known_keys(one: _Found, model: type[BaseModel], entries: Entries) -> str:
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-        for field in annotation.model_fields.values():
-            yield from _models_in(field.annotation)
     for inner in get_args(annotation):
         yield from _models_in(inner)
+
+
+def _models_at(model: type[BaseModel], steps: Iterable[str | int]) -> list[type[BaseModel]]:
+    """The models that a value may be of; numbers and names of entries lead to no other one."""
+    models = [model]
+    for step in steps:
+        fields = [field for one in models if (field := keys_of(one).get(str(step))) is not None]
+        models = [inner for field in fields for inner in _models_in(field.annotation)] if fields else models
+    return models
 
 
 def _kind(one: _Found, model: type[BaseModel]) -> str:
@@ -339,17 +343,27 @@ def _shown(one: _Found, model: type[BaseModel]) -> str:
 
 
 def _hides(one: _Found, model: type[BaseModel]) -> bool:
-    field = keys_of(model).get(str(one.steps[0])) if one.steps else None
-    named = any(SECRET_NAME.search(step) for step in one.steps if isinstance(step, str))
-    return named or (field is not None and is_secret(field.annotation))
+    if any(SECRET_NAME.search(step) for step in one.steps if isinstance(step, str)):
+        return True
+    fields = (keys_of(inner).get(str(one.steps[-1])) for inner in _models_at(model, one.steps[:-1]))
+    return any(field is not None and is_secret(field.annotation) for field in fields)
 
 
 def _hidden_texts(model: type[BaseModel], entries: Entries) -> Iterator[str]:
     """Every text that no message may show: what came from references, and what goes into secrets."""
-    fields = keys_of(model)
     for key, node in entries.nodes.items():
-        secret = SECRET_NAME.search(key) is not None or (key in fields and is_secret(fields[key].annotation))
-        yield from _texts(node, secret)
+        yield from _texts_below(model, key, node)
+
+
+def _texts_below(model: type[BaseModel], key: str, node: Node) -> Iterator[str]:
+    field = keys_of(model).get(key)
+    kind = field.annotation if field is not None else None
+    models = [*_models_in(kind)]
+    if len(models) == 1 and isinstance(node.value, dict) and set(node.value) <= set(keys_of(models[0])):
+        for inner, child in node.value.items():  # which of its values are secrets, the model knows
+            yield from _texts_below(models[0], inner, child)
+    else:
+        yield from _texts(node, SECRET_NAME.search(key) is not None or is_secret(kind))
 
 
 def _texts(node: Node, secret: bool) -> Iterator[str]:

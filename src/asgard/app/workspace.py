@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from asgard.app.history import journal_file
-from asgard.app.lakes import open_lake
+from asgard.app.lakes import far_connection, is_far
 from asgard.app.project import Project, load_project
 from asgard.core.budget import Budget
 from asgard.core.cancel import Cancel
@@ -18,6 +18,7 @@ from asgard.core.engine import Engine
 from asgard.core.errors import ConfigError
 from asgard.core.source import ReadSettings, Source
 from asgard.core.table import Lake, Mount, Table, TableName
+from asgard.lake.lakehouse import DeltaLake
 from asgard.state.journal import SqliteJournal
 from asgard.transform.models import Model
 
@@ -88,7 +89,11 @@ class Workspace:
     def lake(self) -> Lake:
         """Where the tables lie."""
         spec = self.project.lake
-        return open_lake(spec.location, spec.connection, self.project.folder)
+        if not is_far(spec.location):
+            return DeltaLake(self.project.folder / spec.location)
+        from asgard.lake.bucket import bucket_folder  # with a client of object stores
+
+        return DeltaLake(bucket_folder(far_connection(spec.location, spec.connection), Cancel()))
 
     @cached_property
     def journal(self) -> SqliteJournal:

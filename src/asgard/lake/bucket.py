@@ -1,4 +1,4 @@
-"""Folders in a bucket of S3, Google Cloud Storage or Azure.
+"""Folders in a bucket of S3, or of a store that speaks like it.
 
 Whether a name is taken, the store alone decides (`If-None-Match`): for our documents and for Delta's log.
 What was put is durable and seen by everybody at once; there are no folders to make, nothing to synchronize.

@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyMo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -114,9 +114,15 @@ class ObjectFolder:
         """Deletes objects; those that are gone already are fine."""
         import obstore
 
-        with self._translated(names[0] if names else ""):
-            if names:
+        if not names:
+            return
+        try:
+            with self._translated(names[0]):
                 obstore.delete(self.bucket.store, [self.key_of(name) for name in names])
+        except FileNotFoundError:  # Google and Azure say so, and leave the others
+            for name in names:
+                with suppress(FileNotFoundError), self._translated(name):
+                    obstore.delete(self.bucket.store, self.key_of(name))
 
     def folders(self) -> list[str]:
         """The names of the folders that lie directly in it."""
