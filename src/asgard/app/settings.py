@@ -31,7 +31,7 @@ class Settings(Config):
 
     environment: str = Field(default="development", description="Where this runs, for people.")
     pipeline_namespace: str = Field(default="asgard", description="The namespace of Spark jobs.")
-    transform_engine: Literal["embedded", "kubernetes"] | None = Field(
+    transform_engine: Literal["embedded", "spark", "kubernetes"] | None = Field(
         default=None,
         description="What runs transforms; by default kubernetes where SPARK_IMAGE is set, else embedded.",
     )

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from asgard.app.engines import spark_of
 from asgard.app.history import log_file
 from asgard.app.project import Project
 from asgard.app.sinks import lake_of
+from asgard.app.spark_cluster import SPARK
 from asgard.app.spark_transforms import kubernetes_work
 from asgard.app.transform_tables import tables_read
 from asgard.app.workspace import Workspace
@@ -112,9 +114,13 @@ def _transform(workspace: Workspace, task: Mapping[str, Any], name: TableName, s
         fingerprint="",
         runs=(*written[-REMEMBERED_RUNS + 1 :], task["of"]),
         plain=plain,
+        open_engine=spark_of(workspace) if asked.get("engine") == SPARK else None,
     )
     outcome = build(building, setting, rebuild=True)
-    setting.tell(Kind.MEASURED, _figures([*plain.values(), *(m for _, m in upstream.values())], outcome))
+    known = _figures([*plain.values(), *(m for _, m in upstream.values())], outcome)
+    if building.open_engine is not None:
+        known.pop("peak_memory_bytes", None)  # Spark's is not that of this process
+    setting.tell(Kind.MEASURED, known)
     return outcome
 
 
