@@ -87,7 +87,7 @@ BAD = [
     ("data_sources: {hub_api: {auth: {kind: bearer, tokn: t}}}", "$.data_sources.hub_api.auth"),
     ("data_sources: {hub_api: {endpoints: {name: a}}}", "$.data_sources.hub_api.endpoints"),
     ("data_sources: {hub_api: {endpoints: [{path: /}]}}", "$.data_sources.hub_api.endpoints[0]"),
-    ("data_sources: {hub_api: {endpoints: [{name: a, path: /, mode: history}]}}",
+    ("data_sources: {hub_api: {endpoints: [{name: a, path: /, mode: merges}]}}",
      "$.data_sources.hub_api.endpoints[0].mode"),
     ("data_sources: {hub_api: {endpoints: [{name: a, path: /, frequency: now}]}}",
      "$.data_sources.hub_api.endpoints[0].frequency"),
