@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from tests.servers import postgres
@@ -138,13 +138,12 @@ def kubernetes_stand_in(folder: Path) -> Iterator[StandIn]:
         folder: takes its certificates.
     """
     postgres.make_certificates(folder, postgres.Account())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.crt", folder / "server.key")
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     stand_in = StandIn(f"https://127.0.0.1:{server.server_address[1]}", str(folder / "ca.crt"), folder)
-    _Handler.stand_ins[server.server_address[1]] = stand_in
+    server.stand_in = stand_in
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -155,14 +154,19 @@ def kubernetes_stand_in(folder: Path) -> Iterator[StandIn]:
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    stand_in: StandIn
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    stand_ins: ClassVar[dict[int, StandIn]] = {}
+    server: _Server
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length", "0"))
         body = json.loads(self.rfile.read(length) or b"{}")
-        stand_in = self.stand_ins[self.server.server_address[1]]
+        stand_in = self.server.stand_in
         status, said = stand_in.answer(self.command, self.path, self.headers.get("Authorization", ""), body)
         content = said.encode() if isinstance(said, str) else json.dumps(said).encode()
         self.send_response(status)
