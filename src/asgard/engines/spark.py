@@ -17,6 +17,7 @@ import atexit
 import os
 import re
 import shutil
+import socket
 import tempfile
 import threading
 import uuid
@@ -26,17 +27,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as t
 
 from asgard.core import errors
-from asgard.core.errors import AsgardError, Bug, Cancelled, ConfigError, DataError, QueryError
+from asgard.core.errors import AsgardError, Bug, Cancelled, ConfigError, DataError, QueryError, Unreachable
 from asgard.core.table import Mount, TableName
 from asgard.engines.spark_job import SETTINGS, Failed, as_query, explained
 
 BATCH_ROWS = 8192
+CONNECT_PORT = 15002
+CONNECT_SECONDS = 10
 NEXT = (1).to_bytes(4, "big")
 """Asks the JVM for another partition."""
 LOCAL = {
@@ -126,7 +130,8 @@ class SparkEngine:
             Refused: it reaches for a file, a program or a method of Java.
             DataError: a value cannot be cast or calculated, or the result has a type that no table carries.
                 Comes while reading, too.
-            ConfigError: Spark cannot be started or reached as the project says.
+            ConfigError: Spark cannot be started as the project says.
+            Unreachable: Spark Connect does not answer.
             Cancelled: `interrupt` was called. Comes while reading, too.
         """
         self._interrupted.clear()
@@ -330,6 +335,12 @@ def _connected(place: SparkPlace) -> Any:
         raise ConfigError(
             f"Spark Connect needs more packages: {error}", hint="pip install 'asgard-platform[spark]'"
         ) from error
+    where = urlsplit(place.connect)
+    try:  # Connect itself tries for minutes before it says that nobody is there
+        socket.create_connection((where.hostname or "", where.port or CONNECT_PORT), CONNECT_SECONDS).close()
+    except OSError as error:
+        host = f"{where.hostname}:{where.port or CONNECT_PORT}"
+        raise Unreachable(f"Spark Connect does not answer at {host}: {error}") from error
     return SparkSession.builder.remote(place.connect).create()
 
 
