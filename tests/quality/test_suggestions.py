@@ -88,6 +88,19 @@ def test_few_rows_propose_little_and_none_nothing(ground: Ground) -> None:
     ]
 
 
+def test_what_only_looks_like_it_is_not_proposed(ground: Ground) -> None:
+    table = pa.table(
+        {
+            "day": [f"2026-02-{n:02d}" for n in range(1, 31)],
+            "nan": [float(n) for n in range(29)] + [float("nan")],
+            "doc": [f"{{{n}" for n in range(30)],
+        }
+    )
+    assert [
+        entry for entry in suggested(ground, table) if not {"not_null", "row_count", "unique"} & set(entry)
+    ] == []
+
+
 @given(
     rows=st.lists(
         st.fixed_dictionaries(

@@ -120,6 +120,10 @@ def _figures(column: Column) -> dict[str, str]:
         figures |= {"shortest": f"min(length({sql}))", "longest": f"max(length({sql}))"}
         for name, shape in SHAPES.items():
             figures[f"shape_{name}_"] = f"count_if(regexp_full_match({sql}, {text(shape)}))"
+        day = f"try_strptime({sql}, '%Y-%m-%d') IS NOT NULL"  # there is no 30th of February
+        figures["shape_iso_date_"] = (
+            f"count_if(regexp_full_match({sql}, {text(SHAPES['iso_date'])}) AND {day})"
+        )
         figures["shape_json_"] = f"count_if(json_valid({sql}) AND regexp_matches({sql}, '^[[{{]'))"
         return figures
     figures |= {"least": f"CAST(min({sql}) AS VARCHAR)", "greatest": f"CAST(max({sql}) AS VARCHAR)"}

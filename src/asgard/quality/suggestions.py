@@ -92,13 +92,15 @@ def _value(profile: Profile, value: str) -> Any:
 
 
 def _of_numbers(profile: Profile) -> Iterator[Suggestion]:
-    if not profile.negative and profile.least is not None and profile.least not in ("nan", "inf"):
+    if profile.least is None or "nan" in (profile.least, profile.greatest):
+        return
+    if not profile.negative:
         yield Suggestion(
             {"non_negative": profile.name},
             f"the least of {profile.there:,} values of {profile.name} is {profile.least}, "
             f"the greatest {profile.greatest}",
         )
-    elif profile.least is not None and profile.negative < profile.there:
+    elif profile.negative < profile.there:
         numbers = [_number(profile, bound) for bound in (profile.least, profile.greatest)]
         if None not in numbers:
             low, high = numbers
