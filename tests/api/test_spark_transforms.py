@@ -295,3 +295,18 @@ def test_a_sink_in_a_bucket(
     assert SECRET_KEY not in str(operator.applications())
     operator.says(said["run_id"], "COMPLETED")
     done.result(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("cluster", ["stand-in"], indirect=True)
+def test_a_cluster_that_does_not_answer_is_waited_for(
+    caller: Caller, operator: Operator, sink: str, working: Working
+) -> None:
+    stumbling = operator.cluster
+    assert isinstance(stumbling, StandIn)
+    run, done = began(caller, operator, working)
+    until(lambda: "RUNNING" in str(caller.get(f"/transform/{run}/events")), "the state")
+    stumbling.failing.extend([503] * 3)
+    until(lambda: not stumbling.failing, "what fails")
+    operator.says(run, "COMPLETED")
+    done.result(WAIT_SECONDS)
+    assert caller.get(f"/transform/{run}/status")["state"] == "COMPLETED"

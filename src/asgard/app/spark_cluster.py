@@ -10,7 +10,6 @@ from typing import Any
 from asgard.app.references import References
 from asgard.app.settings import Settings
 from asgard.app.yaml_text import yaml_values
-from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from asgard.engines.spark_application import SparkCluster
 from asgard.transport.kubernetes import KubernetesClient
@@ -45,13 +44,13 @@ def cluster_of(settings: Settings) -> SparkCluster:
     )
 
 
-def open_client(folder: Path, context: str | None, cancel: Cancel | None = None) -> KubernetesClient:
+def open_client(folder: Path, context: str | None, *, patient: bool) -> KubernetesClient:
     """A client of the cluster that `access_of` finds.
 
     Raises:
         ConfigError: there is none, or its configuration is wrong.
     """
-    return KubernetesClient(access_of(folder, context), cancel)
+    return KubernetesClient(access_of(folder, context), patient=patient)
 
 
 def access_of(folder: Path, context: str | None, environ: Mapping[str, str] | None = None) -> Access:

@@ -58,7 +58,7 @@ def kubernetes_work(
     """
     of, asked = task["of"], task["asked"]
     cluster = SparkCluster(**asked["spark"]["cluster"])
-    with _operator(workspace.project, asked) as operator:
+    with _operator(workspace.project, asked, patient=True) as operator:
         if operator.look(of) is None:
             request = request_of(workspace, asked, name)
             wanted = {key: asked["wanted"][key] for key in RESOURCES if key in asked["wanted"]}
@@ -218,8 +218,10 @@ def driver_log(project: Project, run_id: str, asked: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _operator(project: Project, asked: Mapping[str, Any]) -> Iterator[SparkOperator]:
-    with closing(open_client(project.folder, asked["spark"]["context"])) as client:
+def _operator(
+    project: Project, asked: Mapping[str, Any], *, patient: bool = False
+) -> Iterator[SparkOperator]:
+    with closing(open_client(project.folder, asked["spark"]["context"], patient=patient)) as client:
         yield SparkOperator(client, asked["spark"]["cluster"]["namespace"])
 
 

@@ -20,6 +20,7 @@ from asgard.transport.http import Answer, HttpClient, HttpSettings, Request
 from asgard.transport.kubernetes_access import Access, trust
 
 TIMEOUT_SECONDS = 15.0
+HURRIED_SECONDS = 5.0
 RETRIES = 2
 PAGE = 500
 ANSWERS = (400, 401, 403, 404, 405, 409, 410, 413, 415, 422)
@@ -56,10 +57,18 @@ class KubernetesClient:
         Unreachable: no answer, or none that is one.
     """
 
-    def __init__(self, access: Access, cancel: Cancel | None = None) -> None:
+    def __init__(self, access: Access, cancel: Cancel | None = None, *, patient: bool = True) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            patient: asks again where there is no answer; somebody who waits for a page does not.
+        """
         self.access = access
         settings = HttpSettings(
-            access.url, timeout_seconds=TIMEOUT_SECONDS, max_retries=RETRIES, tls=trust(access)
+            access.url,
+            timeout_seconds=TIMEOUT_SECONDS if patient else HURRIED_SECONDS,
+            max_retries=RETRIES if patient else 0,
+            tls=trust(access),
         )
         authorizer = _Bearer(access.token) if access.token is not None else None
         self._http = HttpClient(settings, cancel or Cancel(), authorizer)
