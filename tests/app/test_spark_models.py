@@ -1,6 +1,6 @@
 """The same project built by DuckDB and by Spark gives the same tables (Promise 9), with positions kept.
 
-And Spark as another hand on our tables: what it appends and tidies breaks no position; what it takes back does.
+And Spark as another hand on our tables: what it appends and tidies breaks no position, what it restores does.
 """
 
 from __future__ import annotations
