@@ -17,6 +17,7 @@ from asgard.lake.positions import Positions, Record
 from tests.lake.ground import SCHEMA, load, set_aside, token
 
 LOADS = 3
+NARROWER = pa.schema([pa.field("id", pa.int32()), SCHEMA.field("v")])
 WIDER = pa.schema([*SCHEMA, ("at", pa.timestamp("us"))])
 
 
@@ -30,6 +31,13 @@ class Scenario:
     set_aside: bool = False
     evolves: bool = False
     undoes: bool = False
+    widens: bool = False
+
+    def schema(self, number: int) -> pa.Schema:
+        """The columns of one load: with widening and evolution others come after the first."""
+        if self.widens and not number:
+            return NARROWER
+        return WIDER if self.evolves and number else SCHEMA
 
     def pairs(self, number: int) -> list[tuple[int, str]]:
         """The rows of one load. With keys each load repeats half of the keys of the one before."""
@@ -66,6 +74,8 @@ SCENARIOS = {
     "append-evolving": Scenario(Mode.APPEND, evolves=True, set_aside=True),
     "append-undone": Scenario(Mode.APPEND, set_aside=True, undoes=True),
     "merge-undone": Scenario(Mode.MERGE, keyed=True, undoes=True),
+    "append-widening": Scenario(Mode.APPEND, widens=True),
+    "merge-widening": Scenario(Mode.MERGE, keyed=True, widens=True),
 }
 
 
@@ -73,7 +83,7 @@ def run(name: str, table: LakeTable) -> None:
     """Does what is left to do."""
     scenario = SCENARIOS[name]
     while (done := _done(table, scenario)) < LOADS:
-        schema = WIDER if scenario.evolves and done else SCHEMA
+        schema = scenario.schema(done)
         batch = pa.RecordBatch.from_pylist(
             [dict(zip(schema.names, pair, strict=False)) for pair in scenario.pairs(done)], schema
         )
@@ -86,6 +96,7 @@ def run(name: str, table: LakeTable) -> None:
             aside=_aside(aside, schema) if aside else None,
             keys=("id",) if scenario.keyed else (),
             keep_existing=scenario.keep_existing,
+            widens=scenario.widens,
         )
         if scenario.undoes and done == 1:
             table.undo()

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from asgard.app.contract_specs import ContractSpec, SchemaContract
 from asgard.app.engine_specs import EnginesSpec
 from asgard.app.lineage_spec import LineageSpec
 from asgard.app.mistakes import Mistakes
@@ -68,6 +69,11 @@ class ProjectKeys(Config):
     )
     lineage: LineageSpec = Field(default=LineageSpec(), description="Who is told what was made of what.")
     queue: QueueSpec = Field(default=QueueSpec(), description="Where jobs wait, and how many run at a time.")
+    schema_contract: SchemaContract | None = Field(
+        default=None,
+        description="What becomes of drift in all tables that do not say it: evolve, freeze, discard_row or "
+        "discard_value, for tables, columns and types.",
+    )
     schedules: dict[str, ScheduleSpec] = Field(
         default={}, description="What is run by itself, by name, beside the tables that have a frequency."
     )
@@ -114,6 +120,7 @@ class Project:
         masking_key_unavailable: why there is none now: a store does not give it.
         engines: what runs the SELECTs of models.
         beside: whether models are built beside production, whose file is without the environment's overlay.
+        schema_contract: what becomes of drift, where sources and tables do not say it.
         files: what it was read from; None for a project that was put together.
     """
 
@@ -135,6 +142,7 @@ class Project:
     lineage: LineageSpec = field(default_factory=LineageSpec)
     beside: bool = False
     engines: EnginesSpec = field(default_factory=EnginesSpec)
+    schema_contract: ContractSpec | None = None
     files: ProjectFile | None = field(default=None, repr=False, compare=False)
 
     def production(self) -> Project:
@@ -234,6 +242,7 @@ def _project_of(
         lineage=keys.lineage,
         beside=keys.beside,
         engines=keys.engines,
+        schema_contract=keys.schema_contract,
         files=files,
     )
 

@@ -120,6 +120,7 @@ class _SourceReader:
             description=keys.description,
             origin=str(self.node.key_place or ""),
             unavailable=self.unavailable,
+            schema_contract=keys.schema_contract,
         )
 
     def _tell(self, what: str, path: str, hint: str, node: Node | None = None) -> None:

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from asgard.app.contract_specs import ContractSpec, SchemaContract
 from asgard.app.lakes import LakeConnection, far_connection, far_place, is_far
 from asgard.app.mistakes import near
 from asgard.app.quantities import DURATION_PATTERN, Lag, Size, parse_duration
@@ -209,6 +210,11 @@ class TableSpec(Config):
         default=False,
         description="A column that vanished from the source becomes null instead of stopping the load.",
     )
+    schema_contract: SchemaContract | None = Field(
+        default=None,
+        description="What becomes of drift: evolve, freeze, discard_row or discard_value, for columns and "
+        "types, and for tables where the name has a *.",
+    )
     window: WindowSpec | None = Field(
         default=None,
         description="For logs: how much goes into one commit; by default 10 seconds, a million rows, 256MB.",
@@ -243,6 +249,11 @@ class SourceKeys(Config):
     enabled: bool = Field(
         default=True, description="false leaves the source out; its references are not looked up."
     )
+    schema_contract: SchemaContract | None = Field(
+        default=None,
+        description="What becomes of drift in its tables: evolve, freeze, discard_row or discard_value, "
+        "for tables, columns and types.",
+    )
     connection: Any = Field(
         default=None, description="The connector's own options; they may stand without it too."
     )
@@ -266,6 +277,7 @@ class SourceSpec:
         defaults: keys for every table, as they stand in the file.
         origin: where it stands: `asgard.yml:6:3`; empty when it is of no file.
         unavailable: why it cannot be used now: a store does not give a secret of its, and `config` is None.
+        schema_contract: what becomes of drift, where its tables do not say it.
     """
 
     name: str
@@ -278,3 +290,4 @@ class SourceSpec:
     description: str | None = None
     origin: str = ""
     unavailable: AsgardError | None = None
+    schema_contract: ContractSpec | None = None

@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from asgard.app.backfill import backfilling
 from asgard.app.contract_files import table_checks
+from asgard.app.contract_specs import agreed_contract, check_contract
 from asgard.app.project import Project, SourceSpec, TableSpec
 from asgard.app.workspace import Workspace
 from asgard.core.cancel import Cancel
-from asgard.core.errors import AsgardError, ConfigError, Refused
+from asgard.core.errors import AsgardError, ConfigError, Refused, SchemaChanged
 from asgard.core.events import Kind
 from asgard.core.names import lake_names, stream_table
 from asgard.core.secret import reveal
@@ -30,6 +31,7 @@ from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
 from asgard.flow.window import Window
+from asgard.quality.drift import Contract, Rule
 from asgard.quality.masking import Masking, misused
 
 Work = Callable[[Setting], Outcome]
@@ -106,9 +108,13 @@ def ingest_steps(
             steps.append(_failing_step(f"bronze.{name}", error))
             matched |= near
             continue
+        refused = {one.table: step for one, step in _new_tables_refused(sources, wanted)}
         for one in wanted:
             chose = {selector for selector in near if _matches(selector, one)}
-            if chose or not selectors:
+            if one.table in refused and (chose or not selectors):
+                steps.append(refused[one.table])
+                matched |= chose
+            elif chose or not selectors:
                 steps.append(_ingest_step(sources, one, full_refresh=full_refresh, between=between))
                 matched |= chose
     return steps, matched
@@ -171,6 +177,28 @@ def _failing_step(name: str, error: AsgardError) -> Step:
         raise error
 
     return Step(name, work)
+
+
+def _new_tables_refused(sources: OpenSources, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, Step]]:
+    """A step that fails for each stream that is new under a name with wildcards, where tables are frozen.
+
+    With none of the pattern's tables in the lake, it is the first load, which brings them all.
+    """
+    workspace = sources.workspace
+    patterns: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        contract = contract_of(workspace.project, one.source, one.spec)
+        if one.spec.is_pattern and contract.tables is Rule.FREEZE:
+            patterns.setdefault(one.spec.name, []).append(one)
+    for pattern, streams in patterns.items():
+        new = [one for one in streams if not workspace.lake.table(one.table).exists()]
+        for one in new if len(new) < len(streams) else []:
+            error = SchemaChanged(
+                f"{one.stream} is new, and schema_contract freezes the tables of {pattern}",
+                hint="name it in tables:, exclude it, or set tables: evolve",
+                where={"source": one.source, "stream": one.stream},
+            )
+            yield one, _failing_step(str(one.table), error)
 
 
 def _ingest_step(
@@ -308,6 +336,9 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
     history = _history(source, wanted, stream) if mode is Mode.HISTORY else None
     if history is not None:
         mode = Mode.MERGE if spec.cursor else Mode.REPLACE
+    contract = contract_of(workspace.project, wanted.source, spec)
+    ends_missing = history is not None and mode is Mode.REPLACE
+    check_contract(contract, wanted.stream, ends_missing=ends_missing)
     masking = masking_of(workspace.project, wanted.source, wanted.stream, spec)
     if masking is not None:
         kept = keys if spec.primary_key or mode is not Mode.REPLACE else ()
@@ -335,7 +366,14 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
         history=history,
         deleted=spec.soft_delete or "",
         keys=_keys_alone(source, wanted, selection) if spec.detect_deletes else None,
+        contract=contract,
     )
+
+
+def contract_of(project: Project, source: str, spec: TableSpec) -> Contract:
+    """What becomes of drift in a table: what it says, else its source, else the project."""
+    of_source = project.sources[source].schema_contract if source in project.sources else None
+    return agreed_contract(spec.schema_contract, of_source, project.schema_contract)
 
 
 def _keys_alone(source: Source, wanted: Wanted, selection: Selection) -> Selection:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asgard.cli.drift import drift_lines
 from asgard.cli.options import budget_options, json_option, open_workspace, project_options
 from asgard.cli.output import cell_text, print_json, print_table, seconds_text
 
@@ -220,6 +221,9 @@ def show(run_id: str, project: str | None, env: str | None, as_json: bool) -> No
         ),
         right=["rows read", "set aside", "version", "time"],
     )
+    for step in steps:
+        for line in drift_lines(step.get("schema_changes", {})):
+            click.echo(f"{step['step']}: {line}")
 
 
 @runs.command("log")

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from asgard.cli.drift import drift_lines
 from asgard.cli.output import cell_text, seconds_text, size_text
 from asgard.core.events import Event, Kind
 
@@ -67,6 +68,8 @@ class Screen:
         mark, colour = MARKS[event.data["status"]]
         line = Text.assemble((f"{mark} ", colour), (event.step, "bold"), "  ", _figures(event.data))
         self._told(line)
+        for told in drift_lines(event.data.get("schema_changes", {})):
+            self._told(Text(f"    {told}", style="yellow"))
         for check in event.data.get("checks", []):
             if not check["passed"]:
                 self._told(Text(f"    {check['on_fail']}: {check['message']}", style="yellow"))

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     STEP_COMMITTED = "step.committed"  # version, rows_added, rows_removed, bytes_added, quarantined
     STEP_FINISHED = "step.finished"  # status, seconds, rows, bytes, error
     CHECKED = "checked"  # results: list of check results
-    SCHEMA_CHANGED = "schema.changed"  # added, widened, missing
+    SCHEMA_CHANGED = "schema.changed"  # added, widened, missing; rewritten, renamed, discarded if any
     MEASURED = "measured"  # rows_in, bytes_in, rows_out, bytes_out, peak_memory_bytes: of a whole transform
     COMPACTED = "compacted"  # version, files_before, files_after, bytes
     LAG = "lag"  # rows: at most so many are in the source beyond the last commit; told only when known

@@ -138,14 +138,16 @@ class Evolution:
         added: columns that the table did not have, now added; old rows have null.
         widened: column to (incoming type, table type) where values are carried in the table's wider type.
         missing: columns of the table that did not come; new rows have null (only where allowed).
+        rewritten: column to (type before, wider type now): the table is written anew with it.
     """
 
     added: tuple[str, ...] = ()
     widened: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    rewritten: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.widened or self.missing)
+        return bool(self.added or self.widened or self.missing or self.rewritten)
 
 
 @dataclass(frozen=True)
@@ -286,6 +288,7 @@ class LoadRequest:
         keep_existing: rows whose key is in the table already are left as they are (append with a cursor and a
             key: what is read again at ties is dropped).
         allow_missing: columns of the table that do not come become null instead of refusing the load.
+        widens: a column that comes in a wider type makes the table's column as wide.
         raw: what is set aside may be messages that could not be decoded: it has the columns `core.batch.RAW`.
         run: id of the run, for the commit's metadata.
         memory_bytes: what prepare may hold.
@@ -302,6 +305,7 @@ class LoadRequest:
     vanished: bool = False
     keep_existing: bool = False
     allow_missing: bool = False
+    widens: bool = False
     raw: bool = False
     run: str = ""
     memory_bytes: int = 256 << 20

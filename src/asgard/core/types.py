@@ -334,12 +334,10 @@ def _number_widened(table: pa.DataType, incoming: pa.DataType) -> bool:
 def _refuse(misfits: list[tuple[str, str]], vanished: bool) -> None:
     names = list(dict.fromkeys(name for name, _ in misfits))
     lines = "; ".join(f"{name}: {why}" for name, why in misfits)
-    ways = ["asgard resync reads the table anew with the new types"]
-    if vanished:
-        ways.insert(0, "allow_missing: true fills vanished columns with null")
+    ways = ["allow_missing: true fills vanished columns with null"] if vanished else []
     raise SchemaChanged(
         f"{len(names)} column{'s do' if len(names) > 1 else ' does'} not fit the table: {lines}",
-        hint="; ".join(ways),
+        hint="; ".join([*ways, "asgard resync reads the table anew with the new types"]),
         where={"column": ", ".join(names)},
     )
 
@@ -369,11 +367,8 @@ def _field_document(field: pa.Field) -> list[object]:
 
 def _type_document(type: pa.DataType) -> object:
     if is_listlike(type):  # the name of a list's field says nothing and differs between writers
-        return [
-            str(type).split("<")[0],
-            getattr(type, "list_size", None),
-            _field_document(type.value_field)[1:],
-        ]
+        size = getattr(type, "list_size", None)
+        return [str(type).split("<")[0], size, _field_document(type.value_field)[1:]]
     if t.is_map(type):
         return ["map", _field_document(type.key_field)[1:], _field_document(type.item_field)[1:]]
     if t.is_struct(type):

@@ -23,7 +23,8 @@ from asgard.core.position import Position, Token
 from asgard.core.source import Plan, Reader
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, Load, LoadRequest, Staged
-from asgard.flow.ingest import Pipeline, known_names, refuse_remasked, standard_of
+from asgard.flow.drift import tell_discards, tell_evolution
+from asgard.flow.ingest import Pipeline, known_names, refuse_remasked, standard_of, under_contract
 from asgard.flow.landing import land
 from asgard.flow.outcome import Outcome, Status
 from asgard.flow.reading import POLL_SECONDS, Landing, Tally
@@ -198,6 +199,7 @@ class _Road:
         setting, pipeline = self._setting, self._pipeline
         landing = self._landing()
         with pipeline.table.load(self._request(landing)) as load:
+            tell_evolution(load, landing, setting, self._outcome)
             self._rejected = _Rejected(load, landing)
             staged = load.stage(self._batches(first, reader, landing))
             rejected = self._rejected.staged()
@@ -205,6 +207,7 @@ class _Road:
                 reached = self._position.finished(self._token)
                 standard = standard_of(pipeline, landing)
                 commit, verdict = land(load, [staged], reached, standard, setting, rejected)
+        tell_discards(landing, setting, self._outcome)
         self._tell(commit, reader)
         self._outcome.checks = list(verdict.results)
         self._plan.acknowledge(self._stream.id, reached)  # Promise 3: only now may the source forget
@@ -213,13 +216,14 @@ class _Road:
         tidier.committed()
 
     def _landing(self) -> Landing:
-        return Landing.of(
+        landing = Landing.of(
             self._stream.schema,
             self._names,
             self._setting.run,
             self._setting.clock.now(),
             masking=self._pipeline.masking,
         )
+        return under_contract(self._pipeline, landing)
 
     def _batches(self, first: Batch | None, reader: Reader, landing: Landing) -> Iterator[pa.RecordBatch]:
         """The rows of one window, as the lake takes them."""
@@ -237,7 +241,10 @@ class _Road:
                     if batch.rejected is not None and self._rejected is not None:
                         self._rejected.add(batch.rejected)
                     if batch.data.num_rows:
-                        yield landing.dressed(batch.data)
+                        good, bad = landing.parted(batch.data)
+                        if bad is not None and self._rejected is not None:
+                            self._rejected.set_aside(bad)
+                        yield good
                 setting.cancel.check()
                 left = meter.left_seconds(setting.clock.monotonic())
                 if self._ending or not left:
@@ -252,7 +259,8 @@ class _Road:
             mode=selection.mode,
             schema=landing.schema,
             keys=keys if selection.mode is Mode.MERGE else (),
-            allow_missing=self._pipeline.allow_missing,
+            allow_missing=landing.allows_missing(self._pipeline.allow_missing),
+            widens=landing.widens,
             raw=True,
             run=self._setting.run,
             memory_bytes=self._setting.budget.engine_bytes,
@@ -286,8 +294,9 @@ class _Rejected:
         self.reason = ""
 
     def add(self, rejected: pa.RecordBatch) -> None:
-        """Takes messages; writes them when there are many."""
-        own = [name for name in rejected.schema.names if name in self._landing.names]
+        """Takes messages that could not be decoded."""
+        landing = self._landing
+        own = [name for name in rejected.schema.names if landing.names.get(name) in landing.own.names]
         dressed = self._landing.dressed(rejected.select(own))
         beside = [*RAW, pa.field(REASON, pa.string())]
         arrays = [*dressed.columns, *(rejected.column(column.name) for column in beside)]
@@ -298,6 +307,10 @@ class _Rejected:
         batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([*dressed.schema, *beside]))
         self.reason = self.reason or f"the first: {batch.column(REASON)[0].as_py()}"
         self.rows += batch.num_rows
+        self.set_aside(batch)
+
+    def set_aside(self, batch: pa.RecordBatch) -> None:
+        """Takes rows with their reason; writes them when there are many."""
         self._waiting.append(batch)
         self._waiting_bytes += batch.nbytes
         if self._waiting_bytes >= REJECTED_BYTES:

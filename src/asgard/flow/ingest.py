@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from asgard.core.check import Check
 from asgard.core.errors import AsgardError, SchemaChanged
@@ -12,12 +12,14 @@ from asgard.core.names import VALID_FROM, lake_names
 from asgard.core.position import Position, Token
 from asgard.core.source import Plan, Source
 from asgard.core.stream import Mode, Selection, Split
-from asgard.core.table import History, Load, LoadRequest, Table
+from asgard.core.table import History, LoadRequest, Table
 from asgard.core.types import is_metadata_column
+from asgard.flow.drift import tell_discards, tell_evolution
 from asgard.flow.landing import Standard, land
 from asgard.flow.outcome import Outcome
 from asgard.flow.reading import Landing, Tally, stage_splits
 from asgard.flow.setting import Setting
+from asgard.quality.drift import Contract, agree
 from asgard.quality.masking import Masking, remasked
 
 
@@ -39,6 +41,7 @@ class Pipeline:
             merge what changed, replace everything, and then keys that did not come end.
         deleted: the source's column by which a row says that it is deleted; empty: none does.
         keys: reads the keys alone, to find rows that the source has no more; None: nobody looks.
+        contract: what becomes of drift.
     """
 
     source: Source
@@ -52,6 +55,7 @@ class Pipeline:
     history: str | None = None
     deleted: str = ""
     keys: Selection | None = None
+    contract: Contract = field(default_factory=Contract)
 
     @property
     def masks_a_key(self) -> bool:
@@ -105,6 +109,7 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
         stream = plan.stream_of(selection)
         names = lake_names(stream.schema.names, known_names(table))
         landing = Landing.of(stream.schema, names, setting.run, planned_at, masking=pipeline.masking)
+        landing = under_contract(pipeline, landing)
         if pipeline.history is not None:
             landing = landing.with_ranges(pipeline.history)
         refuse_remasked(pipeline, landing)
@@ -114,25 +119,38 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
         for parcel, reached in _parcels(plan, stream.id, position, pipeline, setting.budget.parallel):
             reached = kept if pipeline.backfill else reached
             with table.load(request) as load:
-                _tell_evolution(load, setting, outcome)
-                staged = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
-                commit, verdict = land(load, staged, reached, standard_of(pipeline, landing), setting)
+                tell_evolution(load, landing, setting, outcome)
+                staged, aside = stage_splits(pipeline.source, parcel, load, landing, tally, setting)
+                standard = standard_of(pipeline, landing)
+                commit, verdict = land(load, staged, reached, standard, setting, aside)
             outcome.commits.append(commit)
             outcome.checks = list(verdict.results)
             plan.acknowledge(stream.id, reached)  # Promise 3: only now may the source forget
         outcome.rows_read, outcome.bytes_read = tally.rows, tally.size_bytes
+        tell_discards(landing, setting, outcome)
         return stream.id in plan.resumed
 
 
-def _tell_evolution(load: Load, setting: Setting, outcome: Outcome) -> None:
-    change = load.evolution
-    if change:
-        outcome.evolution = change
-        widened = {name: list(types) for name, types in change.widened.items()}
-        setting.tell(
-            Kind.SCHEMA_CHANGED,
-            {"added": list(change.added), "widened": widened, "missing": list(change.missing)},
-        )
+def under_contract(pipeline: Pipeline, landing: Landing) -> Landing:
+    """The landing with what the pipeline's contract makes of the table's columns and of those that come.
+
+    Raises:
+        SchemaChanged: the contract freezes what is new.
+    """
+    contract, selection = pipeline.contract, pipeline.selection
+    if contract == Contract():
+        return landing
+    # Who reads a history anew keeps it, and with it the rules.
+    anew = (pipeline.anew and pipeline.history is None) or not pipeline.table.exists()
+    asked = (*selection.primary_key, selection.cursor, pipeline.deleted, pipeline.history)
+    agreement = agree(
+        None if anew else pipeline.table.schema(),
+        landing.own,
+        contract,
+        needed={landing.names[name] for name in asked if name},
+        allow_missing=pipeline.allow_missing,
+    )
+    return landing.under(agreement)
 
 
 def standard_of(pipeline: Pipeline, landing: Landing) -> Standard:
@@ -190,7 +208,8 @@ def _request(
         history=history,
         deleted=landing.names[pipeline.deleted] if pipeline.deleted else "",
         keep_existing=keep_existing,
-        allow_missing=pipeline.allow_missing,
+        allow_missing=landing.allows_missing(pipeline.allow_missing),
+        widens=landing.widens,
         run=setting.run,
         memory_bytes=setting.budget.engine_bytes,
     )
@@ -219,7 +238,7 @@ def end_vanished(pipeline: Pipeline, keys: Selection, setting: Setting, outcome:
             memory_bytes=setting.budget.engine_bytes,
         )
         with table.load(request) as load:
-            staged = stage_splits(
+            staged, _ = stage_splits(
                 pipeline.source, plan.splits, load, landing, Tally(len(plan.splits)), setting
             )
             prepared = load.prepare(staged)

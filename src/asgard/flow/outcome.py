@@ -29,6 +29,8 @@ class Outcome:
         step: `bronze.shop.orders`, `gold.revenue`, ...
         commits: in their order; a resumable first load has many.
         rows_read, bytes_read: what came from the source; bytes in Arrow's memory form.
+        discarded: column to the values that were left out and the rows that were set aside for it.
+        renamings: columns that look renamed, before and now.
         about: what else is known, as JSON: for a model `action` and `reasons`.
     """
 
@@ -42,6 +44,8 @@ class Outcome:
     bytes_read: int = 0
     seconds: float = 0.0
     error: AsgardError | None = None
+    discarded: dict[str, dict[str, int]] = field(default_factory=dict)
+    renamings: list[list[str]] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,12 +68,25 @@ class Outcome:
             known["version"] = last.version
             if last.total_rows is not None:
                 known["total_rows"] = last.total_rows
-        if self.evolution:
-            known["schema_changes"] = {
-                "added": list(self.evolution.added),
-                "widened": {name: list(types) for name, types in self.evolution.widened.items()},
-                "missing": list(self.evolution.missing),
-            }
+        if self.evolution or self.discarded:
+            known["schema_changes"] = self.schema_changes()
         if self.error is not None:
             known["error"] = self.error.as_dict()
         return known
+
+    def schema_changes(self) -> dict[str, Any]:
+        """What became of columns, as JSON: those that came, whose values a wider type carries, that became
+        wider themselves, that did not come, that look renamed, and what was discarded."""
+        change = self.evolution
+        told: dict[str, Any] = {
+            "added": list(change.added),
+            "widened": {name: list(types) for name, types in change.widened.items()},
+            "missing": list(change.missing),
+        }
+        if change.rewritten:
+            told["rewritten"] = {name: list(types) for name, types in change.rewritten.items()}
+        if self.renamings:
+            told["renamed"] = self.renamings
+        if self.discarded:
+            told["discarded"] = self.discarded
+        return told

@@ -25,6 +25,7 @@ from asgard.core.types import is_metadata_column
 from asgard.lake.folder import Folder
 from asgard.lake.merge import FILE, ROW, KeyIndex
 from asgard.lake.rewrite import rows_of, span
+from asgard.lake.widening import sql_type
 from asgard.transport import duck
 
 THERE, CAME = 0, 1
@@ -113,7 +114,13 @@ def _range_in(known: Container[str]) -> _Range:
 class HistoryIndex(KeyIndex):
     """The versions of staged files and of the table, for the question what becomes of them."""
 
-    def revisions(self, table_files: Sequence[str], columns: pa.Schema, history: History) -> Revisions:
+    def revisions(
+        self,
+        table_files: Sequence[str],
+        columns: pa.Schema,
+        history: History,
+        wider: Container[str] = (),
+    ) -> Revisions:
         """What has to change about rows, so that the ranges of every key follow one another.
 
         Args:
@@ -121,15 +128,17 @@ class HistoryIndex(KeyIndex):
                 not come are closed.
             columns: those that came, by which a row says something new or the same.
             history: how rows become versions.
+            wider: columns that have a narrower type in the table's files than in those that came.
         """
         files = self._with_keys(table_files)
         said = [c for c in columns if not is_metadata_column(c.name) and c.name not in self._keys.columns]
         known = {name for path in files for name in self._columns(path).names}
         deleted = self._deleted() if self._keys.deleted and self._files else "false"
         came = self._rows(
-            "staged", CAME, _Range(_SINCE, _SINCE, _NEVER), _hash_of(said, columns.names), deleted
+            "staged", CAME, _Range(_SINCE, _SINCE, _NEVER), _hash_of(said, columns.names, ()), deleted
         )
-        there = self._rows(self._files_sql(files), THERE, _range_in(known), _hash_of(said, known), "false")
+        said_there = _hash_of(said, known, wider)
+        there = self._rows(self._files_sql(files), THERE, _range_in(known), said_there, "false")
         with duck.translated():
             if self._files:
                 self._connection.execute(f"CREATE TABLE came AS {came}")
@@ -257,8 +266,9 @@ def revised(
             start += batch.num_rows
 
 
-def _hash_of(columns: Sequence[pa.Field], known: Container[str]) -> str:
-    """SQL of what a row says; columns that the files do not have say null.
+def _hash_of(columns: Sequence[pa.Field], known: Container[str], wider: Container[str]) -> str:
+    """SQL of what a row says; columns that the files do not have say null, and those that become wider say
+    what they will.
 
     It has 64 bits, and is compared with those of the versions beside it alone: of 10^19 changes one is taken
     for none. Zeros of either sign differ.
@@ -266,6 +276,8 @@ def _hash_of(columns: Sequence[pa.Field], known: Container[str]) -> str:
     said = []
     for column in columns:
         name = duck.identifier(column.name) if column.name in known else "NULL"
+        if column.name in wider and column.name in known:
+            name = f"{name}::{sql_type(column.type)}"
         if not t.is_floating(column.type):
             said.append(name)
         if t.is_floating(column.type) or t.is_nested(column.type):

@@ -9,11 +9,12 @@ import pyarrow as pa
 from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import Mode
 from asgard.core.table import Evolution, LoadRequest
-from asgard.core.types import canonical_schema, reconcile
+from asgard.core.types import canonical_schema
 from asgard.lake.folder import Folder
 from asgard.lake.ledger import Ledger, Standing
 from asgard.lake.schemas import SchemaDocuments, last_field_id, with_field_ids
 from asgard.lake.snapshot import Snapshot
+from asgard.lake.widening import evolved
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Columns:
     staged: pa.Schema
     evolution: Evolution
     last_id: int
+
+    @property
+    def wider(self) -> frozenset[str]:
+        """Columns whose type becomes wider: every file that stays is written anew with them."""
+        return frozenset(self.evolution.rewritten)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class Base:
         elif self.replaces:
             evolution, target = _replacement(known, incoming), incoming
         else:
-            evolution = reconcile(known, incoming, request.allow_missing)
+            known, evolution = evolved(known, request)
             target = pa.schema([*known, *(incoming.field(name) for name in evolution.added)])
         last = max(SchemaDocuments(folder / "_asgard").last_field_id(), last_field_id(known or pa.schema([])))
         table, last = with_field_ids(target, known, last)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Write = Callable[[pa.Schema, Iterator[pa.RecordBatch]], Staged]
 """Writes rows to durable files of the load; from any thread."""
+Bounds = dict[str, tuple[pa.Scalar, pa.Scalar]]
 RowsOf = Callable[[Sequence[str], pa.Schema], Iterator[pa.RecordBatch]]
 """The rows of files, in a schema."""
 
@@ -69,7 +70,18 @@ class Preparation:
             _check_keys(files, self._request.keys)
             by_history = self._request.mode is Mode.HISTORY
             change = self._by_history(change) if by_history else self._by_key(change)
-        return change
+        return self._widened(change) if columns.wider else change
+
+    def _widened(self, change: Change) -> Change:
+        """The change with every file that stays written anew, in the table's wider types."""
+        snapshot = change.base.snapshot
+        if snapshot is None:
+            return change
+        gone = {file.path for file in change.removes}
+        kept = {snapshot.absolute(file.path): file for file in snapshot.files() if file.path not in gone}
+        self._folder.know({path: file.size_bytes for path, file in kept.items()})
+        adds = self._anew(list(kept), partial(rows_of, self._folder), change.columns.table)
+        return replace(change, adds=(*change.adds, *adds), removes=(*change.removes, *kept.values()))
 
     def _by_key(self, change: Change) -> Change:
         """The change with one row a key."""
@@ -86,7 +98,8 @@ class Preparation:
         keys = Keys(request.keys, request.order_by, request.deleted)
         with KeyIndex(self._folder, list(paths), keys, request.memory_bytes) as index:
             if snapshot is not None:
-                there = {snapshot.absolute(file.path): file for file in snapshot.files(index.bounds())}
+                near = snapshot.files(_of_one_type(index.bounds(), change.columns))
+                there = {snapshot.absolute(file.path): file for file in near}
                 self._folder.know({path: file.size_bytes for path, file in there.items()})
             if request.mode is Mode.MERGE:
                 matched = index.matched(list(there))
@@ -120,12 +133,13 @@ class Preparation:
         keys = Keys(request.keys, deleted=request.deleted)
         with HistoryIndex(self._folder, list(paths), keys, request.memory_bytes) as index:
             if snapshot is not None:
-                files = snapshot.files() if whole else snapshot.files(index.bounds()) if paths else []
+                bounds = {} if whole or not paths else _of_one_type(index.bounds(), columns)
+                files = snapshot.files(bounds) if whole or paths else []
                 there = {snapshot.absolute(file.path): file for file in files}
                 self._folder.know({path: file.size_bytes for path, file in there.items()})
             if not paths and not there:
                 return change
-            revisions = index.revisions(list(there), columns.staged, request.history)
+            revisions = index.revisions(list(there), columns.staged, request.history, columns.wider)
             rows = partial(revised, self._folder, revisions)
             adds = (
                 *(file for path, file in paths.items() if path not in revisions.came),
@@ -182,6 +196,11 @@ class Preparation:
         with ThreadPoolExecutor(writers, "rewrite") as pool:
             done = pool.map(lambda some: self._write(schema, rows(some, plain)), shares)
             return tuple(file for staged in done for file in staged.files)
+
+
+def _of_one_type(bounds: Bounds, columns: Columns) -> Bounds:
+    """Bounds that the figures of the table's files can be compared with: not of keys that become wider."""
+    return {name: pair for name, pair in bounds.items() if name not in columns.wider}
 
 
 def _check_keys(files: Iterable[DataFile], keys: Sequence[str]) -> None:

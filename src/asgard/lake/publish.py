@@ -126,7 +126,8 @@ class Publisher:
         if needs_naive_timestamps(change.columns.table) and not has_naive_timestamps(snapshot.handle):
             declare_naive_timestamps(snapshot.handle, _properties({"asgard.run": self._request.run}))
             change, evolved = self._moved(change), True
-        new = [] if change.base.replaces else _new_fields(change)
+        # A commit that takes every file out brings its columns itself.
+        new = [] if _takes_all_out(change) else _new_fields(change)
         if new:
             self._documents.record(change.columns.table, change.columns.last_id)
             snapshot = change.base.snapshot
@@ -196,7 +197,7 @@ class Publisher:
         if snapshot.log_identity() != base.log_identity:
             raise PositionLost("the table was re-created during the load", hint="run again")
         adds = [AddAction(f.path, f.size_bytes, {}, now, True, f.stats) for f in change.adds]
-        removes = [] if base.replaces else [
+        removes = [] if _takes_all_out(change) else [
             # Encoded anew by delta-rs: a path as the log has it would remove nothing, without a word.
             RemoveAction(unquote(f.path), True, now, f.size_bytes, {}) for f in change.removes
         ]  # fmt: skip
@@ -206,7 +207,7 @@ class Publisher:
         # succeeds only as the very next version.
         snapshot.handle.create_write_transaction(
             [*adds, *removes],
-            "overwrite" if base.replaces else "append",
+            "overwrite" if _takes_all_out(change) else "append",
             to_delta(change.columns.table),
             commit_properties=_properties(self._provenance(change, number), Transaction(app, number)),
             post_commithook_properties=NO_HOOKS,
@@ -222,7 +223,7 @@ class Publisher:
             "asgard.mode": str(request.mode),
             "asgard.rows_added": change.rows_added,
             "asgard.rows_removed": change.rows_removed,
-            "isBlindAppend": request.mode is Mode.APPEND and not request.keys and not change.base.replaces,
+            "isBlindAppend": request.mode is Mode.APPEND and not request.keys and not _takes_all_out(change),
         }
         return {key: value for key, value in told.items() if value is not None}
 
@@ -338,6 +339,11 @@ def _same_schema(one: Base, other: Base) -> bool:
     if one.snapshot is None or other.snapshot is None:
         return one.snapshot is other.snapshot
     return bool(one.snapshot.schema.equals(other.snapshot.schema, check_metadata=True))
+
+
+def _takes_all_out(change: Change) -> bool:
+    """Whether no file of the base stays: only then delta-rs lets a column's type change."""
+    return change.base.replaces or bool(change.columns.wider)
 
 
 def _new_fields(change: Change) -> list[pa.Field]:

@@ -1,9 +1,9 @@
 """Contracts for drift: what becomes of columns that are new, and of values that do not fit the table's type.
 
 The words are those that users of dlt know. Where a contract says nothing, a load does what
-`core.types.reconcile` says: new columns are added, narrower types carried, and everything else stops it. A contract never loosens
-what a value has to be (Promise 2): a value that does not fit is left out by the user's own word and counted,
-or its row is set aside, or the load stops.
+`core.types.reconcile` says: new columns are added, narrower types carried, and everything else stops it. A
+contract never loosens what a value has to be (Promise 2): one that does not fit is left out by the user's own
+word and counted, or its row is set aside, or the load stops.
 
 Reference: https://dlthub.com/docs/general-usage/schema-contracts
 """
@@ -375,8 +375,8 @@ def _refuse_frozen(
         raise SchemaChanged(
             f"schema_contract freezes {' and '.join(frozen)}: "
             + "; ".join(f"{name}: {why}" for name, why in lines.items()),
-            hint="nothing was published. evolve or discard_value let the load go on; --full-refresh takes the "
-            "new columns whole",
+            hint="nothing was published. evolve or discard_value let the load go on; --full-refresh takes "
+            "what comes whole",
             where={"column": ", ".join(lines)},
         )
 
