@@ -221,3 +221,9 @@ def test_every_operation_has_a_name_and_says_what_it_does() -> None:
     operations = [one for path in create_app().openapi()["paths"].values() for one in path.values()]
     assert all(one["description"] and one["tags"] for one in operations)
     assert len({one["operationId"] for one in operations}) == len(operations)
+
+
+@pytest.mark.parametrize("selector", ["a\0b", "", "a\nb", "x" * 501])
+def test_a_run_of_what_can_be_no_name_is_refused(caller: Caller, selector: str) -> None:
+    caller.refused("POST", "/runs", 422, selectors=[selector])
+    assert caller.get("/jobs")["items"] == []

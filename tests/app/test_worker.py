@@ -178,6 +178,19 @@ def test_what_may_heal_is_tried_again_and_what_cannot_is_not(project: Project, t
     assert ended[2]["error"] == "because of exit-2"
 
 
+def test_a_job_that_no_process_can_be_made_for_fails_and_holds_up_no_other(
+    project: Project, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    impossible, plain = add(project, "x" * 4_000_000), add(project, "short")
+    worker = hire(project.file, notes, **QUICK)
+    try:
+        with open_jobs(project) as store:
+            until(lambda: statuses(store) == {impossible[0]: "failed", plain[0]: "done"})
+    finally:
+        dismiss(worker)
+
+
 def test_a_run_that_takes_too_long_is_ended(project: Project, tmp_path: Path) -> None:
     (late,) = add(project, "stubborn", timeout_seconds=0.5, attempts=1)
     worker = hire(project.file, tmp_path / "notes", until_idle=True, **QUICK)

@@ -63,6 +63,14 @@ def pids(file: Path) -> list[int]:
     return [int(pid) for pid in file.read_text().split()]
 
 
+@pytest.mark.parametrize(
+    "argument", ["a\0b", "\ud800", "x" * 4_000_000], ids=["NUL", "surrogate", "too long"]
+)
+def test_an_argument_that_no_process_takes_is_refused(tmp_path: Path, argument: str) -> None:
+    with pytest.raises(Refused, match="cannot start a process"):
+        started(tmp_path, "-c", "pass", argument)
+
+
 @pytest.mark.parametrize("code", [0, 2, 5, 70])
 def test_the_exit_code_and_the_words_of_a_command(tmp_path: Path, code: int) -> None:
     script = f"import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit({code})"

@@ -39,7 +39,7 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")  # a misspelled key must not mean everything
 
-    selectors: list[str] = Field(
+    selectors: list[Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f]+$")]] = Field(
         default=[], max_length=1000, description="shop, shop.orders, gold.revenue; none for everything."
     )
     full_refresh: bool = False

@@ -50,7 +50,7 @@ class GuardedProcess:
                 pass_fds=[reads],
                 process_group=0,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the second: a NUL, or half of a character, in an argument
             os.close(self._lease)
             raise Refused(f"cannot start a process: {error}", hint="see the rights of the folder") from error
         finally:
