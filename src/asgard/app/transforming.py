@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from asgard.app.engines import spark_of
-from asgard.app.history import log_file
 from asgard.app.project import Project
+from asgard.app.run_events import RunLog
 from asgard.app.sinks import lake_of
 from asgard.app.spark_cluster import SPARK
 from asgard.app.spark_transforms import kubernetes_work
@@ -33,7 +33,7 @@ from asgard.flow.building import STREAM, Building, build
 from asgard.flow.outcome import Outcome, Status
 from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
-from asgard.observe.event_log import EventLog, to_all
+from asgard.observe.event_log import to_all
 
 REMEMBERED_RUNS = 100
 
@@ -65,7 +65,7 @@ def transform_task(
     """
     asked = task["asked"]
     workspace = Workspace(replace(project, sources={}, lake=lake_of(project, asked["sink"]), files=None))
-    log = EventLog(log_file(project.state_folder, run_id))
+    log = RunLog(project, run_id)
     setting = Setting(
         run=run_id,
         budget=workspace.budget,

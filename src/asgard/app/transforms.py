@@ -17,8 +17,8 @@ from typing import Any
 
 from asgard.app import jobs
 from asgard.app.documents import found, open_documents
-from asgard.app.history import log_file
 from asgard.app.project import Project
+from asgard.app.run_events import lines_of
 from asgard.app.sinks import first_sink, lake_of
 from asgard.app.spark_transforms import chosen, driver_log, live, live_events, names_in
 from asgard.core.errors import ConfigError
@@ -280,8 +280,6 @@ def _measured(project: Project, job: Job) -> dict[str, Any]:
 
 
 def _log(project: Project, job: Job) -> Iterator[dict[str, Any]]:
-    """The events of the newest attempt, where it ran on this machine."""
-    file = log_file(project.state_folder, jobs.run_of(job))
-    if job.attempt and file.exists():
-        for line in file.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+    """The events of the newest attempt; of another machine's where machines share their state."""
+    if job.attempt:
+        yield from map(json.loads, lines_of(project, jobs.run_of(job)))
