@@ -75,6 +75,8 @@ def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
             return wide
         if t.is_date(narrow) and t.is_timestamp(wide) and wide.tz is None:
             return wide
+    if widened(pa.float64(), one) and widened(pa.float64(), other):
+        return pa.float64()
     digits = [_digits(one), _digits(other)]
     if None in digits:
         return None
