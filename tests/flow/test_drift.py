@@ -213,13 +213,16 @@ def test_a_history_whose_column_becomes_wider_has_no_new_versions_of_rows_that_s
     assert road.table.schema().field("n").type == road.table.schema().field("id").type == pa.int64()
 
 
-def test_waves_of_a_first_load_widen_the_table_once(tmp_path: Path) -> None:
+def test_waves_of_a_first_load_widen_the_table_once_and_tell_it_once(tmp_path: Path) -> None:
     road = Road(tmp_path / "lake")
-    road.ingest(script(NARROW, (0, "x", 1)), Mode.APPEND)
+    more = NARROW.append(pa.field("gone", pa.string()))
+    road.ingest(script(more, (0, "x", 1, "stays")), Mode.APPEND)
     splits = {name: [rows((number, name, 2**40))] for number, name in enumerate("abcde", 1)}
     came = Script(splits, token="t", resumable=True)
     outcome = road.ingest(came, Mode.APPEND, contract=rules("evolve"))
     assert [row[0] for row in road.content()] == [0, 1, 2, 3, 4, 5]
     assert len(outcome.commits) == 3
     assert outcome.evolution.rewritten == {"n": ("int32", "int64")}
-    assert len([event for event in road.told(Kind.SCHEMA_CHANGED) if event.data.get("rewritten")]) == 1
+    assert outcome.evolution.missing == ("gone",)
+    assert len(road.told(Kind.SCHEMA_CHANGED)) == 1
+    assert table_of(road, "id", "gone")[:2] == [{"id": 0, "gone": "stays"}, {"id": 1, "gone": None}]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from asgard.core.errors import DataError, SchemaChanged
+from asgard.core.errors import Conflict, DataError, SchemaChanged
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest, Table
@@ -41,6 +41,7 @@ def content(table: Table, at: int | None = None) -> list[dict[str, Any]]:
     [
         (pa.int32(), -(2**31), pa.int64(), 2**60 + 1, pa.int64()),
         (pa.float32(), 1.5, pa.float64(), 0.1, pa.float64()),
+        (pa.int32(), 2**31 - 1, pa.float32(), 0.5, pa.float64()),
         (pa.decimal128(5, 2), Decimal("999.99"), pa.decimal128(7, 1), Decimal("123456.7"), None),
         (pa.int64(), 2**63 - 1, pa.decimal128(4, 2), Decimal("1.25"), pa.decimal128(21, 2)),
         (pa.date32(), OLD, pa.timestamp("us"), NEW, pa.timestamp("us")),
@@ -113,6 +114,7 @@ def test_a_date_that_no_time_holds_stops_the_load(tmp_path: Path) -> None:
     [
         (pa.int64(), pa.string()),
         (pa.int64(), pa.float64()),
+        (pa.int64(), pa.float32()),
         (pa.date32(), pa.timestamp("us", "UTC")),
         (pa.timestamp("us"), pa.timestamp("us", "UTC")),
         (pa.decimal128(38, 0), pa.decimal128(2, 1)),
@@ -124,3 +126,39 @@ def test_a_date_that_no_time_holds_stops_the_load(tmp_path: Path) -> None:
 def test_what_has_no_common_type_is_not_made_one(one: pa.DataType, other: pa.DataType) -> None:
     assert common_type(one, other) is None
     assert common_type(other, one) is None
+
+
+def test_undo_takes_the_wider_type_back_with_the_rows(tmp_path: Path) -> None:
+    table = table_in(tmp_path)
+    load(table, {"id": pa.array([1]), "n": pa.array([1], pa.int32())}, Mode.APPEND)
+    load(table, {"id": pa.array([2]), "n": pa.array([2**40])}, Mode.APPEND)
+    table.undo()
+    assert table.schema().field("n").type == pa.int32()
+    assert content(table) == [{"id": 1, "n": 1}]
+    load(table, {"id": pa.array([3]), "n": pa.array([2**41])}, Mode.APPEND)
+    assert content(table) == [{"id": 1, "n": 1}, {"id": 3, "n": 2**41}]
+
+
+def test_a_race_of_widening_and_another_stream_loses_neither(tmp_path: Path) -> None:
+    table = table_in(tmp_path)
+    load(table, {"id": pa.array([1]), "n": pa.array([1], pa.int32())}, Mode.APPEND)
+    wide = pa.record_batch({"id": pa.array([2]), "n": pa.array([2**40])})
+    narrow = pa.record_batch({"id": pa.array([3]), "n": pa.array([3], pa.int32())})
+    with table.load(LoadRequest("s", Mode.APPEND, wide.schema, widens=True)) as slower:
+        prepared = slower.prepare([slower.stage([wide])])
+        with table.load(LoadRequest("other", Mode.APPEND, narrow.schema)) as faster:
+            faster.publish(faster.prepare([faster.stage([narrow])]), Position())
+        slower.publish(prepared, Position(token="t"))
+    assert content(table) == [{"id": 1, "n": 1}, {"id": 2, "n": 2**40}, {"id": 3, "n": 3}]
+
+
+def test_who_staged_before_the_table_became_wider_begins_anew(tmp_path: Path) -> None:
+    table = table_in(tmp_path)
+    load(table, {"id": pa.array([1]), "n": pa.array([1], pa.int32())}, Mode.APPEND)
+    narrow = pa.record_batch({"id": pa.array([3]), "n": pa.array([3], pa.int32())})
+    with table.load(LoadRequest("other", Mode.APPEND, narrow.schema)) as slower:
+        prepared = slower.prepare([slower.stage([narrow])])
+        load(table, {"id": pa.array([2]), "n": pa.array([2**40])}, Mode.APPEND)
+        with pytest.raises(Conflict, match="columns changed during the load"):
+            slower.publish(prepared, Position(token="t"))
+    assert content(table) == [{"id": 1, "n": 1}, {"id": 2, "n": 2**40}]
