@@ -77,13 +77,13 @@ def test_a_run_tells_what_was_discarded_wherever_it_is_looked_at(shop: Shop) -> 
     shop.run()
     shop.execute("ALTER TABLE orders ADD COLUMN extra TEXT", "INSERT INTO orders VALUES (2, 20, 'new')")
     said = shop.console.asgard("run")
-    assert "extra: 1 rows set aside" in said.err
+    assert "extra: 1 row set aside" in said.err
     (run, *_) = shop.console.asgard("runs", "--json").json
     (step,) = shop.console.asgard("runs", "show", run["run"], "--json").json
     assert step["schema_changes"] == {
         "added": [], "widened": {}, "missing": [], "discarded": {"extra": {"rows": 1}}
     }  # fmt: skip
-    assert "extra: 1 rows set aside" in shop.console.asgard("runs", "show", run["run"]).out
+    assert "extra: 1 row set aside" in shop.console.asgard("runs", "show", run["run"]).out
     assert shop.rows() == [(1, 10), (1, 10)]
 
 

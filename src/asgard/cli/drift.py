@@ -16,5 +16,6 @@ def drift_lines(changes: Mapping[str, Any]) -> Iterator[str]:
     for name, (before, now) in changes.get("rewritten", {}).items():
         yield f"{name} became wider: {before} to {now}; the table was written anew"
     for name, counts in changes.get("discarded", {}).items():
-        parts = ((counts.get("values"), "values left out"), (counts.get("rows"), "rows set aside"))
-        yield f"{name}: " + ", ".join(f"{count:,} {what}" for count, what in parts if count)
+        found = ((counts.get("values"), "value", "left out"), (counts.get("rows"), "row", "set aside"))
+        parts = (f"{n:,} {what}{'s' if n > 1 else ''} {how}" for n, what, how in found if n)
+        yield f"{name}: {', '.join(parts)}"
