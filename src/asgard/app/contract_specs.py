@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -9,7 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from asgard.app.mistakes import near
 from asgard.core.config import Config
 from asgard.core.errors import ConfigError
-from asgard.quality.drift import Contract, Rule
+from asgard.quality.drift import Contract, Rule, rules
 
 WORDS = tuple(str(rule) for rule in Rule)
 FOR_TABLES = ("evolve", "freeze")
@@ -17,13 +18,12 @@ _RULE = {"enum": list(WORDS)}
 
 
 def _for_all(value: Any) -> Any:
-    """One word for all three; discard_row and discard_value say nothing of tables."""
+    """One word for all of them, as keys."""
     if not isinstance(value, str):
         return value
     if value not in WORDS:
         raise ValueError(f"is {value!r}, must be one of {', '.join(WORDS)}; {near(value, WORDS)}")
-    said = {"columns": value, "types": value}
-    return {**said, "tables": value} if value in FOR_TABLES else said
+    return asdict(rules(value))
 
 
 class ContractSpec(Config):

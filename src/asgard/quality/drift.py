@@ -11,7 +11,7 @@ Reference: https://dlthub.com/docs/general-usage/schema-contracts
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -412,12 +412,10 @@ def _texts(array: pa.Array, rows: pa.Array) -> list[str]:
     return [value if isinstance(value, str) else repr(value) for value in found]
 
 
-def rules(words: Mapping[str, Rule | None] | str) -> Contract:
-    """A contract from one word for all, or from a word for each.
+def rules(word: str) -> Contract:
+    """A contract of one word for all.
 
     discard_row and discard_value say nothing of tables: a table that is new is one to load.
     """
-    if not isinstance(words, str):
-        return Contract(**words)
-    rule = Rule(words)
+    rule = Rule(word)
     return Contract(rule if rule in (Rule.EVOLVE, Rule.FREEZE) else None, rule, rule)
