@@ -13,10 +13,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from asgard.app.checks import fitted
-from asgard.app.contract_files import write_file
 from asgard.app.expectation_store import ExpectationStores
 from asgard.app.report_page import Report, TableReport, page
 from asgard.app.suites import expectation_name, observed, stored_suite
+from asgard.app.text_files import write_file
 from asgard.app.workspace import Workspace
 from asgard.core.check import Check, CheckResult
 from asgard.core.config import Config

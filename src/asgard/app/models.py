@@ -1,20 +1,13 @@
-"""The project's models: read from their files with every mistake placed, chosen, and made steps of a run."""
+"""The project's models: chosen, and made steps of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import Field
-
 from asgard.app.engines import engine_of
 from asgard.app.environments import BesideLake
-from asgard.app.mistakes import Mistakes
-from asgard.app.project import Project
-from asgard.app.validation import Entries, read_model
 from asgard.app.workspace import Workspace
-from asgard.app.yaml_text import parse_yaml
-from asgard.core.check import Check
 from asgard.core.errors import ConfigError
 from asgard.core.table import TableName
 from asgard.flow.building import Building, build
@@ -22,16 +15,9 @@ from asgard.flow.decision import Question
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
-from asgard.quality.spec import CheckSpec, checks_of
 from asgard.transform.built import definition_of
-from asgard.transform.models import Model, ModelFile, ModelSpec, load_models
+from asgard.transform.models import Model
 from asgard.transform.order import select
-
-
-class ModelFront(ModelSpec):
-    """Everything that a model's front comment takes."""
-
-    checks: tuple[CheckSpec, ...] = Field((), description="What the rows must be up to before they appear.")
 
 
 @dataclass(frozen=True)
@@ -47,15 +33,6 @@ class Choice:
     models: list[Model]
     needed: list[str]
     unmatched: dict[str, ConfigError]
-
-
-def read_models(project: Project) -> tuple[Model, ...]:
-    """The models in the order of their dependencies.
-
-    Raises:
-        ConfigError: with everything that is wrong in all of their files, one mistake a line.
-    """
-    return tuple(load_models(project.models_folder, _read_front))
 
 
 def chosen_models(models: Sequence[Model], selectors: Sequence[str]) -> Choice:
@@ -113,17 +90,3 @@ def _building(workspace: Workspace, model: Model) -> Building:
         dialect=model.spec.dialect,
         open_engine=engine_of(workspace, model),
     )
-
-
-def _read_front(file: ModelFile) -> tuple[ModelSpec, tuple[Check, ...]]:
-    mistakes = Mistakes()
-    node = parse_yaml(file.front.yaml, file.file, mistakes)
-    if node is not None and node.value is not None and not isinstance(node.value, dict):
-        mistakes.add("the front comment must be keys with values", hint="mode: append", place=node.where)
-    mistakes.raise_if_any()
-    nodes = node.value if node is not None and isinstance(node.value, dict) else {}
-    front = read_model(ModelFront, Entries(nodes, "", node.place if node else None, {}), mistakes)
-    mistakes.raise_if_any()
-    assert front is not None
-    spec = ModelSpec(**{name: getattr(front, name) for name in ModelSpec.model_fields})
-    return spec, checks_of(front.checks)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from asgard.app.checks import all_checks, answers, fitted
-from asgard.app.contract_files import write_file
 from asgard.app.measurements import open_measurements
 from asgard.app.report_page import Report, Rows, TableReport, page
 from asgard.app.rows import text_rows
+from asgard.app.text_files import write_file
 from asgard.app.workspace import Workspace
 from asgard.core.check import Check, CheckResult
 from asgard.core.stream import Mode

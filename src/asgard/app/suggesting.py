@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from asgard.app.contract_files import yaml_of
+from asgard.app.text_files import yaml_of
 from asgard.app.workspace import Workspace
 from asgard.quality.profile import profiles
 from asgard.quality.suggestions import Suggestion, suggestions

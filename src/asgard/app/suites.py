@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from asgard.app.checks import checks_of_table
-from asgard.app.contract_files import document_of
 from asgard.app.expectation_store import ExpectationStores
+from asgard.app.text_files import document_of
 from asgard.app.workspace import Workspace
 from asgard.core.errors import ConfigError
 from asgard.quality.entries import entry_of

@@ -190,7 +190,7 @@ def _table(project: Project, new: NewTransform) -> str:
     name = new.table.removeprefix("silver.")
     if not TABLE_NAME.fullmatch(name):
         raise ConfigError(f"{new.table!r} cannot be a table's name", hint="use letters, digits and _")
-    from asgard.app.models import read_models
+    from asgard.app.model_files import read_models
 
     if any(model.name.layer == "silver" and model.name.name == name for model in read_models(project)):
         raise ConfigError(f"silver.{name} is made by a model", hint="give the result another name")

@@ -103,7 +103,7 @@ class Workspace:
     @cached_property
     def models(self) -> tuple[Model, ...]:
         """The project's models, in the order of their dependencies."""
-        from asgard.app.models import read_models  # which needs a workspace itself
+        from asgard.app.model_files import read_models  # with sqlglot, which a load does not need
 
         return read_models(self.project)
 

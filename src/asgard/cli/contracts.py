@@ -31,7 +31,7 @@ def contracts(ctx: click.Context, project: str | None, env: str | None, as_json:
 @json_option
 def check(tables: tuple[str, ...], project: str | None, env: str | None, as_json: bool) -> int:
     """Ask what the contracts of TABLES (or of all) say of the tables as they are now."""
-    from asgard.app.contract_files import check_contracts
+    from asgard.app.contracted_tables import check_contracts
 
     found = list(check_contracts(open_workspace(project, env), tables))
     if as_json:
@@ -88,7 +88,8 @@ def write(
     """Write a contract from the columns of TABLE and from its checks."""
     from pathlib import Path
 
-    from asgard.app.contract_files import contract_of_table, write_file, yaml_of
+    from asgard.app.contracted_tables import contract_of_table
+    from asgard.app.text_files import write_file, yaml_of
 
     document = contract_of_table(open_workspace(project, env), table, contract_id)
     if output is not None:

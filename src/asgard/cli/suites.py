@@ -58,8 +58,8 @@ def import_(file: str, name: str, partial: bool, project: str | None, env: str |
 @json_option
 def show(name: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Show what the suite NAME asks, as entries of `checks:` of asgard.yml."""
-    from asgard.app.contract_files import yaml_of
     from asgard.app.suites import entries_of
+    from asgard.app.text_files import yaml_of
 
     entries = entries_of(_stores(project, env), name)
     print_json(entries) if as_json else click.echo(yaml_of({"checks": entries}), nl=False)
@@ -79,8 +79,8 @@ def write(
     import json
     from pathlib import Path
 
-    from asgard.app.contract_files import write_file
     from asgard.app.suites import suite_of_table
+    from asgard.app.text_files import write_file
 
     document, left_out = suite_of_table(open_workspace(project, env), table, name or table, int(gx))
     text = json.dumps(document, indent=2, default=str) + "\n"
