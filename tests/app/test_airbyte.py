@@ -290,7 +290,13 @@ def test_a_job_that_cannot_be_called_off_is_named(
     server.statuses = ["running"]
     connection = hand_over(client, ORDERS)
     server.fail("DELETE /jobs/{id}", *[Fault(Reply(500))] * 9)
-    threading.Timer(0.05, cancel.cancel).start()
+
+    def cancel_a_job_that_is_there() -> None:
+        while not server.state.jobs:
+            time.sleep(0.01)
+        cancel.cancel()
+
+    threading.Thread(target=cancel_a_job_that_is_there).start()
     with pytest.raises(Cancelled) as stopped:
         run_job(client, connection, quiet)
     (job,) = server.state.jobs

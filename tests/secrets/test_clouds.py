@@ -140,8 +140,12 @@ def test_another_authority_is_not_believed(
     )
 
 
-def test_outside_of_a_pod_it_is_said_so(surroundings: Surroundings, tmp_path: Path) -> None:
+def test_outside_of_a_pod_or_without_its_account_it_is_said_so(
+    surroundings: Surroundings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = k8s.KubernetesSecrets(surroundings, tmp_path)
+    assert "inside of a pod" in refused(store, "shop/password", ConfigError).hint
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     assert "automountServiceAccountToken" in refused(store, "shop/password", ConfigError).hint
 
 

@@ -82,8 +82,8 @@ class DocumentStore:
         """The oldest first.
 
         Args:
-            after: `created_at` and id of a document, which may be gone: only those that came later; how a next
-                page is asked for.
+            after: `created_at` and id of a document, which may be gone: only those that came later; how a
+                next page is asked for.
         """
         where, given = "kind = ?", (kind,)
         if after is not None:

@@ -53,13 +53,13 @@ def pod_access(variable: Callable[[str], str | None], account: Path = ACCOUNT_FO
     Raises:
         ConfigError: this is no pod, or one without a service account.
     """
-    namespace = _of_account(account, "namespace")
     host = variable("KUBERNETES_SERVICE_HOST")
     if not host:
         raise ConfigError(
             "the variable KUBERNETES_SERVICE_HOST is not set",
-            hint="it is in every pod; elsewhere set KUBECONFIG",
+            hint="it is set inside of a pod; transforms take a kubeconfig elsewhere",
         )
+    namespace = _of_account(account, "namespace")
     port = variable("KUBERNETES_SERVICE_PORT") or "443"
     return Access(
         f"https://{f'[{host}]' if ':' in host else host}:{port}",
