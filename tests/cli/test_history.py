@@ -220,3 +220,12 @@ def test_masked_keys_cannot_be_compared(shop: Shop) -> None:
     )
     said = shop.console.asgard("run")
     assert "is masked: the keys of the source cannot be compared" in said.err
+
+
+def test_keys_that_are_read_in_no_snapshot_take_nothing_out(console: Console) -> None:
+    console.write("orders.csv", "id,state\n1,new\n")
+    entry = {"name": "orders", "mode": "merge", "primary_key": "id", "detect_deletes": "keys"}
+    console.project({"in": {"type": "files", "path": ".", "tables": [entry]}})
+    said = console.asgard("run")
+    assert said.code == 2
+    assert "in no snapshot" in said.err

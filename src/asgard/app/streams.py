@@ -384,6 +384,12 @@ def _keys_alone(source: Source, wanted: Wanted, selection: Selection) -> Selecti
             f"{wanted.stream}: {masked[0]} is masked: the keys of the source cannot be compared with it",
             hint="leave detect_deletes out, or choose a key that may lie in clear",
         )
+    if Feature.SNAPSHOT not in source.features:
+        raise ConfigError(
+            f"{wanted.stream}: {source.type} reads its keys in no snapshot: one that it passes over while "
+            "rows move would be taken for deleted, and never come back",
+            hint="use soft_delete, mode: replace, or --full-refresh from time to time",
+        )
     options, stream = spec.options, selection.stream
     if spec.query is None and hasattr(options, "exclude_columns"):
         others = tuple(name for name in stream.schema.names if name not in keys)
