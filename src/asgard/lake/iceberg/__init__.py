@@ -1,0 +1,1 @@
+"""Tables of the lake, kept by Iceberg: the second format behind the same socket."""
