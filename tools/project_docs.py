@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from asgard.app.project import ProjectKeys
-from asgard.app.quantities import DURATION_PATTERN, SIZE_PATTERN
-from asgard.app.specs import CRON_PATTERN, LakeSpec, SourceKeys, TableSpec
-from asgard.app.table_reading import TABLE_KEYS
-from asgard.app.validation import names_of
+from asgard.app.config.project import ProjectKeys
+from asgard.app.config.quantities import DURATION_PATTERN, SIZE_PATTERN
+from asgard.app.config.specs import CRON_PATTERN, LakeSpec, SourceKeys, TableSpec
+from asgard.app.config.table_reading import TABLE_KEYS
+from asgard.app.config.validation import names_of
 
 PROSE = Path(__file__).with_name("project_file.md")
 PATTERNS = {DURATION_PATTERN: "a duration", SIZE_PATTERN: "a size", CRON_PATTERN: "cron"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from asgard.core.table import TableName
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta.lake import DeltaLake
 from bench.carriers import Carriers, counted, ingestr
 from bench.contest import Bar, Contender, Contest
 from bench.contests.orders import worker

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from asgard.core.position import Position
 from asgard.core.stream import Mode
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta.lake import DeltaLake
 from bench.workers.loads import NAME, request
 
 ORDERS = """

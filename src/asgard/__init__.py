@@ -13,14 +13,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asgard.app.api_connector import APIConnector
-    from asgard.app.checker import DataQualityChecker
-    from asgard.app.connector import BaseConnector, register_connector
-    from asgard.app.data_block import APIConnection, CloudConnection, DatabaseConnection, DataSourceConfig
-    from asgard.app.listening import listen
-    from asgard.app.loading import connect, load_csv, load_data, load_excel, load_from_connector
-    from asgard.app.opened_project import Project
-    from asgard.app.source_connector import (
+    from asgard.app.config.data_block import (
+        APIConnection,
+        CloudConnection,
+        DatabaseConnection,
+        DataSourceConfig,
+    )
+    from asgard.app.frames.api_connector import APIConnector
+    from asgard.app.frames.checker import DataQualityChecker
+    from asgard.app.frames.connector import BaseConnector, register_connector
+    from asgard.app.frames.listening import listen
+    from asgard.app.frames.loading import connect, load_csv, load_data, load_excel, load_from_connector
+    from asgard.app.frames.opened_project import Project
+    from asgard.app.frames.source_connector import (
         AzureBlobConnector,
         FileConnector,
         GCSConnector,
@@ -64,14 +69,14 @@ _CONNECTORS = (
     "get_connector_class"
 )
 _NAMES = {
-    "app.api_connector": "APIConnector",
-    "app.checker": "DataQualityChecker",
-    "app.connector": "BaseConnector register_connector",
-    "app.data_block": "APIConnection CloudConnection DataSourceConfig DatabaseConnection",
-    "app.listening": "listen",
-    "app.loading": "connect load_csv load_data load_excel load_from_connector",
-    "app.opened_project": "Project",
-    "app.source_connector": _CONNECTORS,
+    "app.frames.api_connector": "APIConnector",
+    "app.frames.checker": "DataQualityChecker",
+    "app.frames.connector": "BaseConnector register_connector",
+    "app.config.data_block": "APIConnection CloudConnection DataSourceConfig DatabaseConnection",
+    "app.frames.listening": "listen",
+    "app.frames.loading": "connect load_csv load_data load_excel load_from_connector",
+    "app.frames.opened_project": "Project",
+    "app.frames.source_connector": _CONNECTORS,
     "core.errors": _ERRORS,
     "core.events": "Event",
 }

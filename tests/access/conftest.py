@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asgard.app.access import Access
+from asgard.app.access.access import Access
 from asgard.secrets import passwords
 from tests.access.ground import access_at
 from tests.state.conftest import address

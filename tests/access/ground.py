@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from asgard.app.access import Access, access_in
-from asgard.app.roles import Principal
+from asgard.app.access.access import Access, access_in
+from asgard.app.access.roles import Principal
 from asgard.core.secret import Secret
 from asgard.state.access import NAME, SCHEMA, SCHEMA_VERSION
 from asgard.state.database import Database

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from asgard.app.access import Access, Principal, access_in, record
-from asgard.app.audit import AuditWish, audit_entries, verify_audit
-from asgard.app.credentials import new_credential
-from asgard.app.users import create_user
+from asgard.app.access.access import Access, Principal, access_in, record
+from asgard.app.access.audit import AuditWish, audit_entries, verify_audit
+from asgard.app.access.credentials import new_credential
+from asgard.app.access.users import create_user
 from asgard.core.errors import ConfigError, DataError, Refused
 from asgard.state.audit import PAGE_ENTRIES
 from tests.access.ground import ADMIN, access_at, everything, jumped

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgard.app.access import (
+from asgard.app.access.access import (
     MOST_PER_ADDRESS,
     WINDOW_SECONDS,
     Access,
@@ -21,10 +21,10 @@ from asgard.app.access import (
     insist,
     insist_on_credentials,
 )
-from asgard.app.audit import AuditWish, audit_entries
-from asgard.app.credentials import bearer, new_credential
-from asgard.app.tokens import TokenWish, create_token, list_tokens, revoke_token
-from asgard.app.users import change_role, create_user, disable_user, enable_user
+from asgard.app.access.audit import AuditWish, audit_entries
+from asgard.app.access.credentials import bearer, new_credential
+from asgard.app.access.tokens import TokenWish, create_token, list_tokens, revoke_token
+from asgard.app.access.users import change_role, create_user, disable_user, enable_user
 from asgard.core.errors import ConfigError, Refused
 from asgard.core.secret import Secret
 from tests.access.ground import ADMIN, access_at, everything, header, jumped

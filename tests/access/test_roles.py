@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from asgard.app.access import ACTIONS, ROLES, Principal, allowed, allowed_somewhere
-from asgard.app.addresses import is_local_page, needs_token, network_of
+from asgard.app.access.access import ACTIONS, ROLES, Principal, allowed, allowed_somewhere
+from asgard.app.access.addresses import is_local_page, needs_token, network_of
 from asgard.core.errors import Bug, ConfigError
 from tests.conftest import REPOSITORY
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgard.app.access import (
+from asgard.app.access.access import (
     MOST_PER_ADDRESS,
     MOST_PER_USER,
     MOST_PER_USER_AND_ADDRESS,
@@ -23,8 +23,8 @@ from asgard.app.access import (
     sign_in,
     sign_out,
 )
-from asgard.app.audit import AuditWish, audit_entries
-from asgard.app.users import (
+from asgard.app.access.audit import AuditWish, audit_entries
+from asgard.app.access.users import (
     change_password,
     change_role,
     create_user,

@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from asgard.api.application import create_app
-from asgard.app.worker import WorkerWish, work
+from asgard.app.jobs.worker import WorkerWish, work
 from asgard.core.cancel import Cancel
 from tests.api.callers import Caller
 

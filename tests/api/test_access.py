@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 
 from asgard.api.access import ACTION, LOOKING, OPEN, insist_on_actions, needs
 from asgard.api.application import ROUTES, create_app
-from asgard.app.access import ACTIONS, ROLES, local_principal, open_access
-from asgard.app.audit import AuditWish, audit_entries
-from asgard.app.project import load_project
-from asgard.app.tokens import TokenWish, create_token
-from asgard.app.users import create_user
+from asgard.app.access.access import ACTIONS, ROLES, local_principal, open_access
+from asgard.app.access.audit import AuditWish, audit_entries
+from asgard.app.access.tokens import TokenWish, create_token
+from asgard.app.access.users import create_user
+from asgard.app.config.project import load_project
 from asgard.cli.serve import serve
 from asgard.core.errors import Bug, Refused
 from tests.api.callers import problem

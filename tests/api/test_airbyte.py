@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from asgard.app import airbyte_jobs
-from asgard.app.airbyte_ingestions import started_job
-from asgard.app.airbyte_words import stream_words
-from asgard.app.ingestions import ingest_task
-from asgard.app.jobs import open_jobs
-from asgard.app.project import load_project
+from asgard.app.airbyte import jobs as airbyte_jobs
+from asgard.app.airbyte.ingestions import started_job
+from asgard.app.airbyte.words import stream_words
+from asgard.app.config.project import load_project
+from asgard.app.documents.ingestions import ingest_task
+from asgard.app.jobs.jobs import open_jobs
 from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from tests.api.callers import Caller, good, problem

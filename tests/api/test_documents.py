@@ -53,8 +53,8 @@ def test_a_secret_inside_of_another_text_is_hidden_too(caller: Caller) -> None:
 
 
 def test_a_password_that_looks_like_a_reference_inside_stays_what_it_is(caller: Caller) -> None:
-    from asgard.app.datasources import source_of
-    from asgard.app.project import load_project
+    from asgard.app.config.project import load_project
+    from asgard.app.documents.datasources import source_of
 
     odd = "pa${HOME}ss"
     made = caller.post("/datasource", **posted(password=odd))

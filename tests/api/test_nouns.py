@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from asgard.api.application import create_app
-from asgard.app.project import load_project
-from asgard.app.schedules import schedules_of
-from asgard.app.settings import load_settings
+from asgard.app.config.project import load_project
+from asgard.app.config.settings import load_settings
+from asgard.app.jobs.schedules import schedules_of
 from asgard.core.errors import ConfigError
 from tests.api.callers import Caller
 

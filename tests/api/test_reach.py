@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 
 from asgard.api.access import CONFINED
 from asgard.api.application import ROUTES, create_app
-from asgard.app.access import ROLES
-from asgard.app.worker import WorkerWish, work
+from asgard.app.access.access import ROLES
+from asgard.app.jobs.worker import WorkerWish, work
 from asgard.core.cancel import Cancel
 from tests.api.callers import Caller, good, problem
 from tests.api.test_access import ELSEWHERE, GUARDED, HERE, bearer, token

@@ -9,7 +9,7 @@ import pytest
 
 from asgard.core.cancel import Cancel
 from asgard.lake.bucket import bucket_folder
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta.lake import DeltaLake
 from asgard.transport.cloud_s3 import S3Connection
 from tests.api.callers import Caller
 from tests.servers.object_stores import ACCESS_KEY, SECRET_KEY, ObjectServer, new_bucket, shared_store

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asgard.app.secrets import get_secret
+from asgard.app.secrets.secrets import get_secret
 from tests.api.callers import Caller, good
 
 CANARY = "canary-31d0ffee"

@@ -21,7 +21,7 @@ import obstore
 import psutil
 import pytest
 
-from asgard.app.worker import WorkerWish, work
+from asgard.app.jobs.worker import WorkerWish, work
 from asgard.core.cancel import Cancel
 from asgard.engines.spark_application import name_of
 from asgard.transport.cloud_s3 import S3Connection

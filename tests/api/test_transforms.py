@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from asgard.app.jobs import open_jobs, task_of
-from asgard.app.project import load_project
-from asgard.app.tasks import do_task
-from asgard.app.transforming import transform_task
-from asgard.app.transforms import STATES
+from asgard.app.config.project import load_project
+from asgard.app.documents.transforming import transform_task
+from asgard.app.documents.transforms import STATES
+from asgard.app.jobs.jobs import open_jobs, task_of
+from asgard.app.jobs.tasks import do_task
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError
 from asgard.core.table import Mount

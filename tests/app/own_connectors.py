@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import AliasChoices, Field, field_validator
 
-from asgard.app.project import Project, load_project
+from asgard.app.config.project import Project, load_project
 from asgard.core import registry
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import ConfigError

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas  # noqa: F401 - pyarrow imports it at its first array; what a run imports late is here
 
-from asgard.app.promote import promote
-from asgard.app.workspace import Workspace
+from asgard.app.models.promote import promote
+from asgard.app.project.workspace import Workspace
 from tests.flow.faults import FAULTS
 from tests.nursery import serve
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from asgard.app import airbyte as wishes
-from asgard.app import airbyte_jobs as jobs
-from asgard.app.airbyte import (
+from asgard.app.airbyte import jobs
+from asgard.app.airbyte import server as wishes
+from asgard.app.airbyte.jobs import cancel_job, follow_job, job_error, job_under_way, run_job, start_job
+from asgard.app.airbyte.server import (
     Ingestion,
     airbyte_settings,
     find_connection,
@@ -21,8 +22,7 @@ from asgard.app.airbyte import (
     put_source,
     workspace_id,
 )
-from asgard.app.airbyte_jobs import cancel_job, follow_job, job_error, job_under_way, run_job, start_job
-from asgard.app.airbyte_words import sink_words, source_words
+from asgard.app.airbyte.words import sink_words, source_words
 from asgard.core.cancel import Cancel
 from asgard.core.errors import Cancelled, ConfigError, Conflict, ConnectionError, Unreachable
 from asgard.core.events import Event, Kind

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import asgard
-from asgard.app import api_connector
+from asgard.app.frames import api_connector
 from tests.servers.api import Api, Reply
 
 SECRET = "canary-e27a10"

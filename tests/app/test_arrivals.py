@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from asgard.app.arrivals import Arrivals
-from asgard.app.project import Project
-from asgard.app.schedules import schedules_of, tick
+from asgard.app.config.project import Project
+from asgard.app.jobs.schedules import schedules_of, tick
+from asgard.app.sources.arrivals import Arrivals
 from asgard.core.errors import ConfigError, Unreachable
 from asgard.transport import files as transport_files
 from tests.app.test_schedules import Clock

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from asgard.app.checker import DataQualityChecker
+from asgard.app.frames.checker import DataQualityChecker
 from asgard.core.errors import ConfigError
 
 ROWS = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from asgard.app.cluster_manifests import API_RULES, DRIVER_RULES, Rule, cluster_manifests, rights
+from asgard.app.spark.manifests import API_RULES, DRIVER_RULES, Rule, cluster_manifests, rights
 from asgard.core.errors import ConfigError, Refused
 from asgard.engines.spark_application import SparkCluster, SparkRun, driver_of
 from asgard.engines.spark_operator import SparkOperator

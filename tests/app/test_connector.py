@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 from pydantic import Field, SecretStr
 
-from asgard.app import listening
-from asgard.app.connector import BaseConnector, register_connector
-from asgard.app.query_cache import CACHE
-from asgard.app.source_connector import (
+from asgard.app.frames import listening
+from asgard.app.frames.connector import BaseConnector, register_connector
+from asgard.app.frames.query_cache import CACHE
+from asgard.app.frames.source_connector import (
     FileConnector,
     PostgreSQLConnector,
     SourceConnector,

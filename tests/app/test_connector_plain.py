@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from asgard.app import listening
-from asgard.app.connector import BaseConnector, PlainSource, register_connector
+from asgard.app.frames import listening
+from asgard.app.frames.connector import BaseConnector, PlainSource, register_connector
 from asgard.core import errors, registry
 from asgard.core.batch import Batch, Progress
 from asgard.core.errors import AsgardError, ConfigError, DataError, QueryError, Refused, Unreachable

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asgard.app.data_block import (
+from asgard.app.config.data_block import (
     APIConnection,
     CloudConnection,
     DatabaseConnection,
@@ -232,7 +232,7 @@ def test_what_python_gives_wrong(tmp_path: Path, folder: Folder) -> None:
 def test_a_connector_of_a_users_own_gets_the_parts_as_they_are(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asgard.app.connector import BaseConnector
+    from asgard.app.frames.connector import BaseConnector
 
     class Own(BaseConnector):
         def connect(self) -> bool:

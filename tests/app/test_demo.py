@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from asgard.app import demo
-from asgard.app.demo_server import PREFERRED_PORT, serving_collections
-from asgard.app.runs import RunWish, run
-from asgard.app.workspace import Workspace
+from asgard.app.demo import demo
+from asgard.app.demo.server import PREFERRED_PORT, serving_collections
+from asgard.app.project.workspace import Workspace
+from asgard.app.runs.runs import RunWish, run
 from asgard.core.check import OnFail
 from asgard.core.errors import ConfigError, Refused
 from asgard.flow.outcome import Outcome

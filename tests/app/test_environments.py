@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from asgard.app.diff import DiffWish, diff
-from asgard.app.environments import BesideLake, beside
-from asgard.app.plan import plan
-from asgard.app.promote import promote, promotions
+from asgard.app.models.plan import plan
+from asgard.app.models.promote import promote, promotions
+from asgard.app.project.environments import BesideLake, beside
+from asgard.app.tables.diff import DiffWish, diff
 from asgard.core.errors import ConfigError, Refused
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest

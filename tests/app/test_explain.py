@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from asgard.app.explain import Explanation, explain
+from asgard.app.config.explain import Explanation, explain
 from asgard.core.errors import ConfigError
 from tests.app.own_connectors import Folder
 

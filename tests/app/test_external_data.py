@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import asgard
-from asgard.app.contracts import contract, known_contracts
+from asgard.app.checks.contracts import contract, known_contracts
 from asgard.integrations.config_loader import load_config
 from asgard.integrations.external_data_quality import ExternalDataQualityChecker, main
 from asgard.integrations.hubspot_to_bronze import HubSpotAPI, extract_hubspot_data

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import asgard
-from asgard.app.contracts import contract
+from asgard.app.checks.contracts import contract
 from asgard.integrations.config_loader import load_config
 from asgard.integrations.external_data_quality import ExternalDataQualityChecker
 from asgard.integrations.redshift_to_bronze import RedshiftExtractor, extract_redshift_data

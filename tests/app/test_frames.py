@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgard.app.frames import (
+from asgard.app.frames.frames import (
     chosen_backend,
     cut,
     exact_chunks,

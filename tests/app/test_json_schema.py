@@ -11,11 +11,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from asgard.app.json_schema import project_json_schema
-from asgard.app.project import load_project
-from asgard.app.source_reading import SOURCE_KEYS, source_class
-from asgard.app.table_reading import TABLE_KEYS
-from asgard.app.validation import keys_of
+from asgard.app.config.json_schema import project_json_schema
+from asgard.app.config.project import load_project
+from asgard.app.config.source_reading import SOURCE_KEYS, source_class
+from asgard.app.config.table_reading import TABLE_KEYS
+from asgard.app.config.validation import keys_of
 from asgard.core import registry
 from asgard.core.errors import ConfigError
 from tests.app.own_connectors import Folder

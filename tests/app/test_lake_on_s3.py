@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from asgard.app.opened_project import Project
+from asgard.app.frames.opened_project import Project
 from tests.servers.object_stores import ACCESS_KEY, SECRET_KEY, ObjectServer, new_bucket, shared_store
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from asgard.app.lineage import LineageGraph
-from asgard.app.runs import RunWish, run
+from asgard.app.models.lineage import LineageGraph
+from asgard.app.runs.runs import RunWish, run
 from asgard.core.errors import ConfigError
 from tests.cli.console import Console
 from tests.flow.lab import Lab, orders

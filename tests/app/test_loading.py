@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 
 import asgard
-from asgard.app.connector import BaseConnector
-from asgard.app.demo_server import serving_collections
+from asgard.app.demo.server import serving_collections
+from asgard.app.frames.connector import BaseConnector
 from asgard.core import registry
 from asgard.core.events import Event
 from tests.servers.postgres import Server

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from asgard.app import measurements
-from asgard.app.expectation_store import Store
-from asgard.app.measurements import Measurements
+from asgard.app.checks import measurements
+from asgard.app.checks.expectation_store import Store
+from asgard.app.checks.measurements import Measurements
 from asgard.core.errors import ConfigError
 from asgard.core.events import Event, Kind
 

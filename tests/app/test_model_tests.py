@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from asgard.app.model_tests import TestResult as Result
-from asgard.app.model_tests import run_tests
+from asgard.app.models.model_tests import TestResult as Result
+from asgard.app.models.model_tests import run_tests
 from asgard.core.errors import ConfigError
 from tests.cli.console import Console
 from tests.flow.lab import Lab

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ConfigDict
 
-from asgard.app.project import load_project
+from asgard.app.config.project import load_project
 from asgard.core import registry
 from asgard.core.config import Config
 from asgard.core.errors import ConfigError

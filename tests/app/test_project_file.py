@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from asgard.app.mistakes import Mistakes
-from asgard.app.project_file import environments, find_project, read_project_file
+from asgard.app.config.mistakes import Mistakes
+from asgard.app.config.project_file import environments, find_project, read_project_file
 from asgard.core.errors import ConfigError
 from tests.app.own_connectors import Folder
 
@@ -181,6 +181,7 @@ def test_mistakes_of_both_files_are_told(folder: Folder) -> None:
 
 
 def test_reading_the_files_alone_loads_nothing_heavy() -> None:
-    ask = "import asgard.app.project_file, sys; print({'pydantic', 'pyarrow', 'sqlglot'} & set(sys.modules))"
+    heavy = "{'pydantic', 'pyarrow', 'sqlglot'}"
+    ask = f"import asgard.app.config.project_file, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

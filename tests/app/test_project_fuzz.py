@@ -15,9 +15,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asgard.app.data_block import load_data_block
-from asgard.app.explain import explain
-from asgard.app.project import load_project
+from asgard.app.config.data_block import load_data_block
+from asgard.app.config.explain import explain
+from asgard.app.config.project import load_project
 from asgard.core.errors import ConfigError
 from tests.app.own_connectors import use_own_connectors
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from asgard.app.data_block import load_data_block
-from asgard.app.explain import explain
-from asgard.app.json_schema import project_json_schema
-from asgard.app.project import load_project
+from asgard.app.config.data_block import load_data_block
+from asgard.app.config.explain import explain
+from asgard.app.config.json_schema import project_json_schema
+from asgard.app.config.project import load_project
 from asgard.core.errors import AsgardError, ConfigError
 from tests.app.own_connectors import Folder
 

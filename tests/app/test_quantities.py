@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgard.app.quantities import parse_duration, parse_size
+from asgard.app.config.quantities import parse_duration, parse_size
 from asgard.core.errors import ConfigError
 
 

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
-from asgard.app import query_cache
-from asgard.app.query_cache import QueryCache, cache_key
+from asgard.app.frames import query_cache
+from asgard.app.frames.query_cache import QueryCache, cache_key
 
 
 def table(rows: int) -> pa.Table:

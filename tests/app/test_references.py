@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgard.app.mistakes import Mistakes
-from asgard.app.references import References, resolve_tree
-from asgard.app.yaml_text import parse_yaml
+from asgard.app.config.mistakes import Mistakes
+from asgard.app.config.references import References, resolve_tree
+from asgard.app.config.yaml_text import parse_yaml
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-from asgard.app.report_html import Markup, bar_chart, element, line_chart, table
+from asgard.app.checks.report_html import Markup, bar_chart, element, line_chart, table
 
 TEXTS = [
     ("ink", "card"), ("soft", "card"), ("soft", "ground"), ("accent", "card"), ("good", "card"),
@@ -25,7 +25,7 @@ def _luminance(colour: str) -> float:
 @pytest.mark.parametrize("theme", [0, 1])
 def test_texts_stand_out_from_their_ground(theme: int) -> None:
     """As the guidelines of accessibility want it: 4.5 to 1."""
-    css = files("asgard.app").joinpath("report_pages", "report.css").read_text()
+    css = files("asgard.app.checks").joinpath("report_pages", "report.css").read_text()
     colours = dict(
         re.findall(r"--([\w-]+): (#[0-9a-f]{6})", re.findall(r":root \{(.*?)\}", css, re.S)[theme])
     )

@@ -11,12 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from asgard.api.application import create_app
-from asgard.app.jobs import JobWish, add_job
-from asgard.app.project import load_project
-from asgard.app.run_events import events_after, lines_of
-from asgard.app.runs import RunWish, run
-from asgard.app.worker import WorkerWish, work
-from asgard.app.workspace import Workspace
+from asgard.app.config.project import load_project
+from asgard.app.jobs.jobs import JobWish, add_job
+from asgard.app.jobs.worker import WorkerWish, work
+from asgard.app.project.workspace import Workspace
+from asgard.app.runs.run_events import events_after, lines_of
+from asgard.app.runs.runs import RunWish, run
 from asgard.core.cancel import Cancel
 from asgard.core.errors import Unreachable
 from asgard.core.events import Event, Kind

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from asgard.app.jobs import JobStore
-from asgard.app.project import Project, load_project
-from asgard.app.schedules import listed, next_times, pause, run_now, schedules_of, tick
+from asgard.app.config.project import Project, load_project
+from asgard.app.jobs.jobs import JobStore
+from asgard.app.jobs.schedules import listed, next_times, pause, run_now, schedules_of, tick
 from asgard.core.errors import ConfigError
 from asgard.state.queue import SCHEMA, SCHEMA_VERSION, End, Job, Limits, Queue
 from asgard.state.schedules import ScheduleStore

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgard.app.spark_cluster import access_of
+from asgard.app.spark.cluster import access_of
 from asgard.core.errors import ConfigError
 from asgard.transport.kubernetes_access import kubeconfig_access, pod_access, trust
 from tests.servers.kubernetes import base64_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asgard.app.opened_project import Project
+from asgard.app.frames.opened_project import Project
 from asgard.core.errors import ConfigError, PositionLost, QueryError
 from asgard.testing.content import content_hash
 

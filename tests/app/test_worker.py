@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from asgard.app.jobs import JobStore, JobWish, add_job, cancel_job, job, open_jobs
-from asgard.app.project import Project, load_project
+from asgard.app.config.project import Project, load_project
+from asgard.app.jobs.jobs import JobStore, JobWish, add_job, cancel_job, job, open_jobs
 from tests.app.worker_process import dismiss, hire, noted
 
 PATIENCE_SECONDS = 60.0

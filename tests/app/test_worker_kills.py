@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from asgard.app.jobs import JobWish, add_job, open_jobs
-from asgard.app.project import load_project
+from asgard.app.config.project import load_project
+from asgard.app.jobs.jobs import JobWish, add_job, open_jobs
 from tests.app.worker_process import dismiss, hire, noted
 
 SECONDS, PATIENCE_SECONDS = 60, 60

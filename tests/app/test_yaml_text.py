@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgard.app.mistakes import Mistakes
-from asgard.app.yaml_text import Node, parse_yaml, read_yaml, tree_of
+from asgard.app.config.mistakes import Mistakes
+from asgard.app.config.yaml_text import Node, parse_yaml, read_yaml, tree_of
 
 
 def read(text: str) -> tuple[Node | None, list[str]]:

@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from asgard.app import worker
-from asgard.app.project import Project
+from asgard.app.config.project import Project
+from asgard.app.jobs import worker
 from asgard.core.cancel import Cancel
 from asgard.state.queue import Job
 

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from asgard.app.access import Principal, SignedIn, authenticate, open_access, sign_in
-from asgard.app.project import load_project
+from asgard.app.access.access import Principal, SignedIn, authenticate, open_access, sign_in
+from asgard.app.config.project import load_project
 from tests.cli.console import Console, Said
 
 PASSWORD = "correct horse battery"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from asgard.app import airbyte_jobs as jobs
-from asgard.app.airbyte import Ingestion, hand_over
+from asgard.app.airbyte import jobs
+from asgard.app.airbyte.server import Ingestion, hand_over
 from asgard.core.cancel import Cancel
 from asgard.transport.airbyte import AirbyteClient, AirbyteSettings
 from tests.cli.console import Console

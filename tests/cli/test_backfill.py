@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgard.app.backfill import chunks
+from asgard.app.sources.backfill import chunks
 from asgard.core.errors import ConfigError
 from tests.cli.console import Console
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from asgard.app import doctor
+from asgard.app.project import doctor
 from tests.cli.console import Console, Said
 
 

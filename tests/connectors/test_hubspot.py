@@ -213,7 +213,7 @@ def test_a_project_as_people_write_it(
 ) -> None:
     """Merged by id, archived ones marked, every run up to date, whatever the mode."""
     monkeypatch.setenv("HUBSPOT_API_KEY", hubspot.key)
-    checks = json.loads(files("asgard.app").joinpath("ready_contracts", "hubspot.json").read_text())[
+    checks = json.loads(files("asgard.app.checks").joinpath("ready_contracts", "hubspot.json").read_text())[
         "contacts"
     ]
     (tmp_path / "asgard.yml").write_text(f"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from asgard.lake.positions import Positions, Record
+from asgard.lake.delta.positions import Positions, Record
 
 
 def nothing() -> None:

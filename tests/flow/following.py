@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Consumer, TopicPartition
 
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
 from asgard.core.table import Mount, TableName
 from asgard.testing.content import ContentHash
 from tests.servers.kafka import Broker

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from asgard.app.rows import json_rows
-from asgard.app.runs import RunWish, Summary, run
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
+from asgard.app.runs.runs import RunWish, Summary, run
+from asgard.app.tables.rows import json_rows
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, LoadRequest, TableName

@@ -9,8 +9,8 @@ from typing import Any
 import pandas  # noqa: F401 - pyarrow imports it at its first array; what a run imports late is here
 import pyarrow.parquet  # noqa: F401
 
-from asgard.app.runs import RunWish, run
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
+from asgard.app.runs.runs import RunWish, run
 from asgard.connectors import sqlite  # noqa: F401
 from tests.flow.faults import FAULTS
 from tests.nursery import serve

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asgard.app.diff import DiffWish, diff, diff_as_dict
+from asgard.app.tables.diff import DiffWish, diff, diff_as_dict
 from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import Mode
 from asgard.core.table import Mount

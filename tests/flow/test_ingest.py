@@ -22,7 +22,7 @@ from asgard.flow.ingest import Pipeline, ingest
 from asgard.flow.outcome import Outcome
 from asgard.flow.retry import retrying
 from asgard.flow.setting import Setting
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta.lake import DeltaLake
 from tests.flow.scripted import SCHEMA, Script, ScriptedSource, rows
 
 NAME = TableName("bronze", "scripted", "t")

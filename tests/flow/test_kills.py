@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from asgard.app.rows import json_rows
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
+from asgard.app.tables.rows import json_rows
 from asgard.core.table import Mount, TableName
 from asgard.lake.boundaries import BOUNDARIES
 from tests.nursery import Nursery

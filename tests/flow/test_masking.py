@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from asgard.app.runs import RunWish, Summary, run
-from asgard.app.sources import sample
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
+from asgard.app.runs.runs import RunWish, Summary, run
+from asgard.app.sources.sources import sample
 from asgard.core.errors import ConfigError, SchemaChanged
 from asgard.core.events import Event
 from tests.flow.following import Lake

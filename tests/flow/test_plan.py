@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import asgard
-from asgard.app.plan import Plan, plan
+from asgard.app.models.plan import Plan, plan
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 import asgard
-from asgard.app.dask_frames import Part
-from asgard.app.elsewhere import Reading, described
-from asgard.app.written_source import WrittenSource
+from asgard.app.frames.dask_frames import Part
+from asgard.app.sources.elsewhere import Reading, described
+from asgard.app.sources.written_source import WrittenSource
 from asgard.core.errors import ConfigError, ValidationError
 from asgard.core.stream import Split
 from asgard.testing.content import content_hash

@@ -18,9 +18,9 @@ from pyspark.sql import functions as f
 from pyspark.sql import types as st
 
 import asgard
-from asgard.app import spark_source
-from asgard.app.spark_plans import Keeper, Request, planned
-from asgard.app.spark_source import AsgardDataSource, AsgardReader, Part
+from asgard.app.spark import source as spark_source
+from asgard.app.spark.plans import Keeper, Request, planned
+from asgard.app.spark.source import AsgardDataSource, AsgardReader, Part
 from asgard.core.errors import ConfigError, QueryError
 from asgard.integrations.pyspark import register, release
 from asgard.testing.content import content_hash

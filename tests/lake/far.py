@@ -9,8 +9,8 @@ import obstore
 from asgard.core.cancel import Cancel
 from asgard.core.table import TableName
 from asgard.lake.bucket import BucketFolder, bucket_folder
-from asgard.lake.delta import LakeTable
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta.lake import DeltaLake
+from asgard.lake.delta.table import LakeTable
 from asgard.lake.parquet import Limits
 from asgard.transport.cloud_s3 import S3Connection
 from tests.lake.ground import NAME

@@ -14,8 +14,8 @@ from deltalake import DeltaTable
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, LoadRequest, Mount, TableName
-from asgard.lake.delta import LakeTable
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta.lake import DeltaLake
+from asgard.lake.delta.table import LakeTable
 from asgard.lake.parquet import Limits
 
 NAME = TableName("bronze", "shop", "orders")

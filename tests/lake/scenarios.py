@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from asgard.core.stream import Mode
-from asgard.lake import publish
-from asgard.lake.delta import LakeTable
-from asgard.lake.positions import Positions, Record
+from asgard.lake.delta import publish
+from asgard.lake.delta.positions import Positions, Record
+from asgard.lake.delta.table import LakeTable
 from tests.lake.ground import SCHEMA, load, set_aside, token
 
 LOADS = 3

@@ -19,9 +19,9 @@ from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest, TableName
 from asgard.engines.duckdb import DuckDBEngine
-from asgard.lake import bucket_loads
-from asgard.lake.delta import LakeTable
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta import bucket_loads
+from asgard.lake.delta.lake import DeltaLake
+from asgard.lake.delta.table import LakeTable
 from asgard.lake.parquet import Limits
 from tests.lake.far import PLACE, far_root, far_table, keys, unknown_keys
 from tests.lake.ground import NAME, SCHEMA, STREAM, content, load, rows, set_aside, token, values

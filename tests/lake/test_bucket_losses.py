@@ -15,7 +15,7 @@ import pytest
 from asgard.core.errors import Conflict, Unreachable
 from asgard.core.stream import Mode
 from asgard.lake import bucket
-from asgard.lake.delta import LakeTable
+from asgard.lake.delta.table import LakeTable
 from tests.lake.far import PLACE, far_table, keys, unknown_keys
 from tests.lake.ground import content, load, rows, set_aside, token
 from tests.servers.lossy_store import Loss, LossyStore, lossy_store

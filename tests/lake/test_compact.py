@@ -14,11 +14,11 @@ import pytest
 from asgard.core.errors import OutOfSpace
 from asgard.core.stream import Mode
 from asgard.core.table import Compacted, LoadRequest
-from asgard.lake import compact as compacting
-from asgard.lake.compact import FEW, chosen_files
-from asgard.lake.delta import LakeTable
+from asgard.lake.delta import compact as compacting
+from asgard.lake.delta.compact import FEW, chosen_files
+from asgard.lake.delta.snapshot import LakeFile, Snapshot
+from asgard.lake.delta.table import LakeTable
 from asgard.lake.local import LocalFolder
-from asgard.lake.snapshot import LakeFile, Snapshot
 from tests.lake.ground import (
     content,
     folder_of,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
 from asgard.core.table import History
-from asgard.lake.delta import LakeTable
+from asgard.lake.delta.table import LakeTable
 from asgard.lake.parquet import Limits
 from tests.lake.ground import load, table_in, unknown_files
 

@@ -17,9 +17,9 @@ from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
 from asgard.lake import leftovers
+from asgard.lake.delta.positions import Positions, Record, next_number
 from asgard.lake.leftovers import announce, sweep
 from asgard.lake.local import LocalFolder
-from asgard.lake.positions import Positions, Record, next_number
 from tests.lake.ground import SCHEMA, STREAM, content, delta, folder_of, load, rows, table_in, token
 
 STAGE_AND_DIE = """

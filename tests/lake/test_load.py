@@ -13,8 +13,8 @@ from asgard.core.errors import Bug, ConfigError, Conflict, DataError, QueryError
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest, TableName
-from asgard.lake.delta import LakeTable
-from asgard.lake.lakehouse import DeltaLake
+from asgard.lake.delta.lake import DeltaLake
+from asgard.lake.delta.table import LakeTable
 from tests.lake.ground import (
     NAME,
     SCHEMA,

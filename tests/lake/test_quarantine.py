@@ -10,8 +10,8 @@ import pytest
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
-from asgard.lake.delta import LakeTable
-from asgard.lake.publish import Publisher
+from asgard.lake.delta.publish import Publisher
+from asgard.lake.delta.table import LakeTable
 from tests.lake.ground import SCHEMA, STREAM, content, load, mounted, rows, set_aside, table_in
 
 

@@ -14,9 +14,9 @@ from asgard.core.errors import Conflict
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
-from asgard.lake import publish
-from asgard.lake.delta import LakeTable
-from asgard.lake.publish import Publisher
+from asgard.lake.delta import publish
+from asgard.lake.delta.publish import Publisher
+from asgard.lake.delta.table import LakeTable
 from tests.lake.ground import (
     SCHEMA,
     STREAM,

@@ -15,7 +15,7 @@ from asgard.core.errors import ConfigError, DataError, PositionLost, SchemaChang
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
-from asgard.lake.delta import LakeTable
+from asgard.lake.delta.table import LakeTable
 from tests.lake.ground import (
     SCHEMA,
     STREAM,

@@ -11,7 +11,7 @@ from asgard.core.errors import AsgardError
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
-from asgard.lake.delta import LakeTable
+from asgard.lake.delta.table import LakeTable
 from tests.lake.ground import SCHEMA, STREAM, content, folder_of, load, rows, table_in, unknown_files
 
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
-from asgard.app import airbyte_jobs as jobs
-from asgard.app.airbyte import Ingestion, check_airbyte, find_connection, hand_over, put_connection
-from asgard.app.airbyte_jobs import cancel_job, run_job, start_job
-from asgard.app.airbyte_words import SYNC_MODES, stream_words
+from asgard.app.airbyte import jobs
+from asgard.app.airbyte.jobs import cancel_job, run_job, start_job
+from asgard.app.airbyte.server import Ingestion, check_airbyte, find_connection, hand_over, put_connection
+from asgard.app.airbyte.words import SYNC_MODES, stream_words
 from asgard.core.cancel import Cancel
 from asgard.transport.airbyte import AirbyteClient, AirbyteSettings
 from asgard.transport.airbyte_answers import STATES, JobType, Kind

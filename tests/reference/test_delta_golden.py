@@ -13,7 +13,7 @@ import pytest
 from asgard.core.errors import AsgardError, DataError
 from asgard.core.table import TableName
 from asgard.engines.duckdb import DuckDBEngine
-from asgard.lake.delta import LakeTable
+from asgard.lake.delta.table import LakeTable
 from asgard.testing.content import content_hash
 from tests.reference.project import project
 

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 
-from asgard.app.runs import RunWish, run
+from asgard.app.runs.runs import RunWish, run
 from tests.flow.lab import Lab, orders
 
 MODELS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from asgard.app import runs
-from asgard.app.runs import RunWish, Summary, run
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
+from asgard.app.runs import runs
+from asgard.app.runs.runs import RunWish, Summary, run
 from asgard.core.errors import AuthenticationError
 from asgard.core.events import Event, Kind
 from asgard.secrets.key import new_key

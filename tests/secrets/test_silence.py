@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from asgard.app.project import load_project
-from asgard.app.runs import RunWish, Summary, run
-from asgard.app.schedules import schedules_of
-from asgard.app.sources import check_sources
-from asgard.app.workspace import Workspace
+from asgard.app.config.project import load_project
+from asgard.app.jobs.schedules import schedules_of
+from asgard.app.project.workspace import Workspace
+from asgard.app.runs.runs import RunWish, Summary, run
+from asgard.app.sources.sources import check_sources
 from asgard.core.errors import AsgardError, Refused, Unreachable
 from asgard.flow.retry import retrying
 from asgard.secrets import vault
@@ -81,7 +81,7 @@ def test_a_store_that_answers_again_is_asked_again_in_the_same_run(
 ) -> None:
     silence(monkeypatch)
     workspace = Workspace.open(project)
-    monkeypatch.setattr("asgard.app.workspace.ASKED_JUST_NOW_SECONDS", 0.0)
+    monkeypatch.setattr("asgard.app.project.workspace.ASKED_JUST_NOW_SECONDS", 0.0)
     with pytest.raises(Unreachable):
         workspace.source("vaulted")
     monkeypatch.setenv("VAULT_ADDR", store.url)

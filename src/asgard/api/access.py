@@ -1,6 +1,6 @@
 """Who asks, and may they: one dependency before every route, and an entry in the audit log for every change.
 
-Every route says what it does by an action of `asgard.app.access.ACTIONS`; one that says nothing is a mistake
+Every route says what it does by an action of `app.access.access.ACTIONS`; one that says nothing is a mistake
 that stops the server, so that none can be forgotten. From loopback no token is needed, unless a proxy or a
 page of somebody else asks; from everywhere else one is, whatever address the server was told to listen at.
 """
@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute
 
 from asgard.api.problems import Problem
 from asgard.api.served import Platform
-from asgard.app.access import (
+from asgard.app.access.access import (
     ACTIONS,
     Denied,
     Principal,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.served import Platform
-from asgard.app.checks import check_tables, declared_checks
+from asgard.app.checks.checks import check_tables, declared_checks
 
 router = APIRouter(prefix="/checks", tags=["checks"])
 

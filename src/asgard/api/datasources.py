@@ -12,7 +12,8 @@ from asgard.api.bodies import Options
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
-from asgard.app import airbyte_documents, datasources
+from asgard.app.airbyte import documents as airbyte_documents
+from asgard.app.documents import datasources
 
 router = APIRouter(prefix="/datasource", tags=["datasource"])
 

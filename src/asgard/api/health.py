@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from asgard.api.access import OPEN, needs
 from asgard.api.served import Platform, Served
-from asgard.app.jobs import jobs
+from asgard.app.jobs.jobs import jobs
 from asgard.core.errors import AsgardError
 
 router = APIRouter(tags=["health"])

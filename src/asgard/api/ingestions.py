@@ -12,7 +12,7 @@ from asgard.api.bodies import Options
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
-from asgard.app import datasources, ingestions
+from asgard.app.documents import datasources, ingestions
 
 router = APIRouter(prefix="/ingestion", tags=["ingestion"])
 

@@ -12,7 +12,7 @@ from asgard.api.access import Reach, Reached, needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
-from asgard.app import jobs
+from asgard.app.jobs import jobs
 from asgard.core.errors import ConfigError
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])

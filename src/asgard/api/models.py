@@ -10,7 +10,7 @@ from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import Problem
 from asgard.api.served import Platform
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
 from asgard.core.errors import ConfigError
 
 router = APIRouter(prefix="/models", tags=["models"])

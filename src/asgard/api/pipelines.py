@@ -10,7 +10,7 @@ from asgard.api.access import Reach, needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform
-from asgard.app import pipelines
+from asgard.app.runs import pipelines
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"])
 

@@ -17,9 +17,9 @@ from asgard.api.access import Reach, needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import Problem
 from asgard.api.served import Platform, Served
-from asgard.app.history import log_file
-from asgard.app.jobs import JobWish, add_job
-from asgard.app.run_events import events_after, goes_on_elsewhere, is_last
+from asgard.app.jobs.jobs import JobWish, add_job
+from asgard.app.runs.history import log_file
+from asgard.app.runs.run_events import events_after, goes_on_elsewhere, is_last
 from asgard.core.errors import ConfigError, Refused
 
 router = APIRouter(prefix="/runs", tags=["runs"])

@@ -10,7 +10,7 @@ from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform
-from asgard.app import schedules
+from asgard.app.jobs import schedules
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 

@@ -11,7 +11,8 @@ from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform
-from asgard.app import secret_uses, secrets
+from asgard.app.secrets import secrets
+from asgard.app.secrets import uses as secret_uses
 from asgard.core.secret import reveal
 
 router = APIRouter(prefix="/secrets", tags=["secrets"])

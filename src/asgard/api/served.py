@@ -11,11 +11,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from asgard.app.access import Access, insist_on_credentials, open_access
-from asgard.app.project import Project, find_project, load_project
-from asgard.app.settings import Settings, load_settings
-from asgard.app.worker import WorkerWish, work
-from asgard.app.workspace import Workspace
+from asgard.app.access.access import Access, insist_on_credentials, open_access
+from asgard.app.config.project import Project, find_project, load_project
+from asgard.app.config.settings import Settings, load_settings
+from asgard.app.jobs.worker import WorkerWish, work
+from asgard.app.project.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.events import Event

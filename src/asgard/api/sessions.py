@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from asgard.api.access import OPEN, asker, denied, needs
 from asgard.api.served import Platform
-from asgard.app.access import Denied, sign_in, sign_out
+from asgard.app.access.access import Denied, sign_in, sign_out
 from asgard.core.secret import reveal
 
 router = APIRouter(prefix="/session", tags=["session"])

@@ -12,7 +12,8 @@ from asgard.api.bodies import Options
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform
-from asgard.app import airbyte_documents, sinks
+from asgard.app.airbyte import documents as airbyte_documents
+from asgard.app.documents import sinks
 
 router = APIRouter(prefix="/sink", tags=["sink"])
 

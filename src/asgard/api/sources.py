@@ -10,8 +10,8 @@ from asgard.api.access import Reach, needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
-from asgard.app.sources import check_sources, discover
-from asgard.app.workspace import Workspace
+from asgard.app.project.workspace import Workspace
+from asgard.app.sources.sources import check_sources, discover
 
 router = APIRouter(prefix="/sources", tags=["sources"])
 

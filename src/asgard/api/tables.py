@@ -10,10 +10,10 @@ from asgard.api.access import Reach, needs
 from asgard.api.pages import Cursor, Limit, Listed, page_after
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform, Served
-from asgard.app import tables
-from asgard.app.rows import json_rows
-from asgard.app.sinks import sink_workspace
-from asgard.app.workspace import Workspace
+from asgard.app.documents.sinks import sink_workspace
+from asgard.app.project.workspace import Workspace
+from asgard.app.tables import tables
+from asgard.app.tables.rows import json_rows
 
 router = APIRouter(prefix="/tables", tags=["tables"])
 Sink = Annotated[

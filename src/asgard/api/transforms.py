@@ -11,7 +11,7 @@ from asgard.api.access import needs
 from asgard.api.pages import Cursor, Limit, Listed
 from asgard.api.problems import looked_up
 from asgard.api.served import Platform
-from asgard.app import transforms
+from asgard.app.documents import transforms
 
 router = APIRouter(prefix="/transform", tags=["transform"])
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,9}[kmgtKMGT]?[bB]?$")]

@@ -31,7 +31,7 @@ def airbyte() -> None:
 @json_option
 def check(as_json: bool) -> None:
     """Sign in, and show the workspaces."""
-    from asgard.app.airbyte import check_airbyte, open_airbyte
+    from asgard.app.airbyte.server import check_airbyte, open_airbyte
 
     with open_airbyte() as client:
         found = check_airbyte(client)
@@ -47,7 +47,7 @@ def check(as_json: bool) -> None:
 @json_option
 def connections(workspace: str | None, as_json: bool) -> None:
     """List the connections."""
-    from asgard.app.airbyte import connection_as_dict, list_connections, open_airbyte
+    from asgard.app.airbyte.server import connection_as_dict, list_connections, open_airbyte
 
     with open_airbyte() as client:
         found = [connection_as_dict(one) for one in list_connections(client, workspace)]
@@ -67,8 +67,8 @@ def connections(workspace: str | None, as_json: bool) -> None:
 @json_option
 def sync(name: str, wait: bool, job_type: str, workspace: str | None, as_json: bool) -> None:
     """Start a job of the connection NAME (or of its id); with --wait, the exit code says how it ended."""
-    from asgard.app.airbyte import find_connection, open_airbyte
-    from asgard.app.airbyte_jobs import job_as_dict, job_error, run_job, start_job
+    from asgard.app.airbyte.jobs import job_as_dict, job_error, run_job, start_job
+    from asgard.app.airbyte.server import find_connection, open_airbyte
 
     with cancelled_by_signals() as cancel, open_airbyte(cancel) as client:
         connection = find_connection(client, name, workspace)
@@ -92,8 +92,8 @@ def sync(name: str, wait: bool, job_type: str, workspace: str | None, as_json: b
 @json_option
 def cancel(which: str, workspace: str | None, as_json: bool) -> None:
     """End a job, by its number, or the one that is under way of a connection; wait until it has ended."""
-    from asgard.app.airbyte import find_connection, open_airbyte
-    from asgard.app.airbyte_jobs import cancel_job, job_as_dict, job_under_way
+    from asgard.app.airbyte.jobs import cancel_job, job_as_dict, job_under_way
+    from asgard.app.airbyte.server import find_connection, open_airbyte
 
     with cancelled_by_signals() as asked, open_airbyte(asked) as client:
         if which.isascii() and which.isdigit():

@@ -33,7 +33,7 @@ def audit(
     """Show who did what, when, from where, and how it ended; the newest first."""
     if ctx.invoked_subcommand is not None:
         return
-    from asgard.app.audit import AuditWish, audit_entries
+    from asgard.app.access.audit import AuditWish, audit_entries
 
     with opened_access(project, env) as (access, by):
         page = audit_entries(access, by, AuditWish(who, action, outcome, before, limit))
@@ -66,7 +66,7 @@ def audit(
 @json_option
 def verify(expect: str | None, project: str | None, env: str | None, as_json: bool) -> None:
     """Check that no entry was changed, taken away or put in; exit code 4 if one was."""
-    from asgard.app.audit import verify_audit
+    from asgard.app.access.audit import verify_audit
 
     with opened_access(project, env) as (access, by):
         found = verify_audit(access, by, expect)

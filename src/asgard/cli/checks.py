@@ -32,7 +32,7 @@ def checks() -> None:
 @json_option
 def run(tables: tuple[str, ...], project: str | None, env: str | None, as_json: bool) -> int:
     """Run the checks of TABLES (or of all) as the tables are now; nothing is changed."""
-    from asgard.app.checks import check_tables
+    from asgard.app.checks.checks import check_tables
 
     found = list(check_tables(open_workspace(project, env), tables))
     if as_json:
@@ -52,8 +52,8 @@ def run(tables: tuple[str, ...], project: str | None, env: str | None, as_json: 
 @json_option
 def suggest(table: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Propose checks for TABLE from its rows, as YAML to paste, with the evidence."""
-    from asgard.app.suggesting import suggest as do_suggest
-    from asgard.app.suggesting import yaml_of_suggestions
+    from asgard.app.checks.suggesting import suggest as do_suggest
+    from asgard.app.checks.suggesting import yaml_of_suggestions
 
     found = do_suggest(open_tables(project, env), table)
     if as_json:
@@ -81,7 +81,7 @@ def report(
     """Write one HTML file about the checks of TABLES (or of all): results, trends, failing rows, history."""
     from pathlib import Path
 
-    from asgard.app.reports import write_report
+    from asgard.app.checks.reports import write_report
 
     file = Path(output) if output else None
     written = write_report(open_workspace(project, env), tables, file, rows)

@@ -36,7 +36,7 @@ def explain(key: str, project: str | None, env: str | None, as_json: bool) -> No
 
     KEY: a path in the file, for example data_sources.shop.connection.password
     """
-    from asgard.app.explain import explain as do_explain
+    from asgard.app.config.explain import explain as do_explain
 
     explanation = do_explain(project, key, env)
     if as_json:
@@ -48,6 +48,6 @@ def explain(key: str, project: str | None, env: str | None, as_json: bool) -> No
 @config.command()
 def schema() -> None:
     """Print the JSON Schema of asgard.yml, for editors."""
-    from asgard.app.json_schema import project_json_schema
+    from asgard.app.config.json_schema import project_json_schema
 
     print_json(project_json_schema())

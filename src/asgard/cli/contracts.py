@@ -16,7 +16,7 @@ def contracts(ctx: click.Context, project: str | None, env: str | None, as_json:
     """List data contracts (ODCS); check tables against them, show one, write one."""
     if ctx.invoked_subcommand is not None:
         return
-    from asgard.app.contract_files import contract_files
+    from asgard.app.checks.contract_files import contract_files
 
     found = contract_files(open_workspace(project, env).project)
     if as_json:
@@ -31,7 +31,7 @@ def contracts(ctx: click.Context, project: str | None, env: str | None, as_json:
 @json_option
 def check(tables: tuple[str, ...], project: str | None, env: str | None, as_json: bool) -> int:
     """Ask what the contracts of TABLES (or of all) say of the tables as they are now."""
-    from asgard.app.contracted_tables import check_contracts
+    from asgard.app.checks.contracted_tables import check_contracts
 
     found = list(check_contracts(open_workspace(project, env), tables))
     if as_json:
@@ -53,7 +53,7 @@ def show(file: str, table: str, as_json: bool) -> None:
     """Show what the contract FILE asks, and what it says for people alone."""
     from pathlib import Path
 
-    from asgard.app.contract_files import read_contract_file
+    from asgard.app.checks.contract_files import read_contract_file
 
     found = read_contract_file(Path(), file, table)
     if as_json:
@@ -88,8 +88,8 @@ def write(
     """Write a contract from the columns of TABLE and from its checks."""
     from pathlib import Path
 
-    from asgard.app.contracted_tables import contract_of_table
-    from asgard.app.text_files import write_file, yaml_of
+    from asgard.app.checks.contracted_tables import contract_of_table
+    from asgard.app.config.text_files import write_file, yaml_of
 
     document = contract_of_table(open_workspace(project, env), table, contract_id)
     if output is not None:

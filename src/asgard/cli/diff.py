@@ -43,8 +43,8 @@ def diff(
     A, B: tables, as silver.orders; dev:silver.orders is the one of an environment. Without B it is A again.
     Ends with 0 when they are equal, with 1 when they are not.
     """
-    from asgard.app.diff import DiffWish, diff_as_dict
-    from asgard.app.diff import diff as compare
+    from asgard.app.tables.diff import DiffWish, diff_as_dict
+    from asgard.app.tables.diff import diff as compare
 
     if len(versions) > 2:
         raise click.UsageError("--at goes once for A and once for B")

@@ -15,7 +15,7 @@ from asgard.cli.output import print_json
 @json_option
 def doctor(offline: bool, deep: bool, project: str | None, env: str | None, as_json: bool) -> int:
     """Examine the project, its state, its tables and its sources; nothing is changed."""
-    from asgard.app.doctor import Finding, Grade, examine
+    from asgard.app.project.doctor import Finding, Grade, examine
 
     def show(finding: Finding) -> None:
         mark, colour = {"good": ("✓", "green"), "warning": ("!", "yellow"), "failure": ("✗", "red")}[

@@ -22,8 +22,8 @@ def kubernetes(account: str | None, project: str | None) -> None:
 
     PIPELINE_NAMESPACE and SPARK_SERVICE_ACCOUNT say where and who. Pass it on to `kubectl apply -f -`.
     """
-    from asgard.app.cluster_manifests import cluster_manifests
-    from asgard.app.project import find_project
+    from asgard.app.config.project import find_project
+    from asgard.app.spark.manifests import cluster_manifests
 
     folder = Path(project).resolve().parent if project else find_project(Path()).parent
     click.echo(cluster_manifests(folder, account), nl=False)

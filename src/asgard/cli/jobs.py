@@ -10,7 +10,7 @@ from asgard.cli.options import json_option, project_options
 from asgard.cli.output import cell_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from asgard.app.project import Project
+    from asgard.app.config.project import Project
 
 STATUSES = ("queued", "running", "done", "failed", "cancelled")
 
@@ -36,7 +36,7 @@ def jobs(
     """List jobs, the newest first; add, show, cancel or rerun one."""
     if ctx.invoked_subcommand is not None:
         return
-    from asgard.app.jobs import jobs as list_jobs
+    from asgard.app.jobs.jobs import jobs as list_jobs
 
     page = list_jobs(_read(project, env), status=status, schedule=schedule, before=before, limit=limit)
     if as_json:
@@ -86,8 +86,8 @@ def add(
     as_json: bool,
 ) -> None:
     """Let a worker run SELECTORS, as `asgard run` would."""
-    from asgard.app.jobs import JobWish, add_job
-    from asgard.app.quantities import parse_duration
+    from asgard.app.config.quantities import parse_duration
+    from asgard.app.jobs.jobs import JobWish, add_job
 
     seconds = None if timeout is None else parse_duration(timeout)
     wish = JobWish(selectors, full_refresh, follow, queue, priority, attempts, seconds)
@@ -116,8 +116,8 @@ def backfill(
 
     For tables with `mode: merge` and a cursor, of sources that take an SQL condition.
     """
-    from asgard.app.backfill import add_backfill
-    from asgard.app.jobs import JobWish
+    from asgard.app.jobs.jobs import JobWish
+    from asgard.app.sources.backfill import add_backfill
 
     wish = JobWish(selectors, priority=priority, between=between)
     added = add_backfill(_read(project, env, with_sources=True), wish, chunk)
@@ -134,7 +134,7 @@ def backfill(
 @json_option
 def show(job_id: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Show a job, and the steps of its newest attempt."""
-    from asgard.app.jobs import job
+    from asgard.app.jobs.jobs import job
 
     found = job(_read(project, env), job_id)
     if as_json:
@@ -154,7 +154,7 @@ def show(job_id: str, project: str | None, env: str | None, as_json: bool) -> No
 @project_options
 def log(job_id: str, project: str | None, env: str | None) -> None:
     """Print what the newest attempt of a job said."""
-    from asgard.app.jobs import log_of
+    from asgard.app.jobs.jobs import log_of
 
     click.echo(log_of(_read(project, env), job_id).read_text(errors="replace"), nl=False)
 
@@ -165,7 +165,7 @@ def log(job_id: str, project: str | None, env: str | None) -> None:
 @json_option
 def cancel(job_id: str, project: str | None, env: str | None, as_json: bool) -> None:
     """End a job; what its run has committed stays."""
-    from asgard.app.jobs import cancel_job
+    from asgard.app.jobs.jobs import cancel_job
 
     _show(cancel_job(_read(project, env), job_id), as_json)
 
@@ -177,7 +177,7 @@ def cancel(job_id: str, project: str | None, env: str | None, as_json: bool) -> 
 @json_option
 def rerun(job_id: str, failed: bool, project: str | None, env: str | None, as_json: bool) -> None:
     """Put the same run into the queue again."""
-    from asgard.app.jobs import rerun_job
+    from asgard.app.jobs.jobs import rerun_job
 
     _show(rerun_job(_read(project, env, with_sources=True), job_id, failed_only=failed), as_json)
 
@@ -190,6 +190,6 @@ def _show(job: dict[str, Any], as_json: bool) -> None:
 
 
 def _read(project: str | None, env: str | None, *, with_sources: bool = False) -> Project:
-    from asgard.app.project import load_project
+    from asgard.app.config.project import load_project
 
     return load_project(project, env, with_sources=with_sources)

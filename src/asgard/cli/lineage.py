@@ -19,7 +19,7 @@ def lineage(name: str, project: str | None, env: str | None, as_json: bool) -> N
 
     TABLE: gold.revenue, or revenue; TABLE.COLUMN: gold.revenue.total.
     """
-    from asgard.app.lineage import LineageGraph
+    from asgard.app.models.lineage import LineageGraph
     from asgard.core.errors import ConfigError
 
     graph = LineageGraph(open_tables(project, env))

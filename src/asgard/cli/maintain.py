@@ -20,8 +20,8 @@ def maintain(
     tables: tuple[str, ...], keep: str, dry_run: bool, project: str | None, env: str | None, as_json: bool
 ) -> int:
     """Look after TABLES, or all: put small files together, delete what no kept version needs."""
-    from asgard.app.maintenance import maintain as do_maintain
-    from asgard.app.quantities import parse_duration
+    from asgard.app.config.quantities import parse_duration
+    from asgard.app.tables.maintenance import maintain as do_maintain
 
     kept = timedelta(seconds=parse_duration(keep))
     done = list(do_maintain(open_tables(project, env), tables, keep=kept, dry_run=dry_run))

@@ -10,7 +10,7 @@ from asgard.cli.options import json_option, open_tables, open_workspace, project
 from asgard.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from asgard.app.model_tests import TestResult
+    from asgard.app.models.model_tests import TestResult
 
 FAILED = 4
 
@@ -49,7 +49,7 @@ def test(names: tuple[str, ...], project: str | None, env: str | None, as_json: 
 
     NAMES: of tests or of models; all without any. Ends with 4 when one fails.
     """
-    from asgard.app.model_tests import run_tests
+    from asgard.app.models.model_tests import run_tests
 
     results = []
     for result in run_tests(open_tables(project, env), names):

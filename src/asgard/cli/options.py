@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from asgard.app.access import Access, Principal
-    from asgard.app.workspace import Workspace
+    from asgard.app.access.access import Access, Principal
+    from asgard.app.project.workspace import Workspace
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,14 +42,14 @@ def open_workspace(
     project: str | None, env: str | None, memory: str | None = None, parallel: int | None = None
 ) -> Workspace:
     """The workspace of a project, with the command line's budget."""
-    from asgard.app.workspace import Workspace  # the drivers behind it are not for --help
+    from asgard.app.project.workspace import Workspace  # the drivers behind it are not for --help
 
     return Workspace.open(project, env, memory=memory, parallel=parallel)
 
 
 def open_tables(project: str | None, env: str | None) -> Workspace:
     """The workspace of a project for a look at its tables: its sources are not read."""
-    from asgard.app.workspace import Workspace
+    from asgard.app.project.workspace import Workspace
 
     return Workspace.open(project, env, with_sources=False)
 
@@ -57,8 +57,8 @@ def open_tables(project: str | None, env: str | None) -> Workspace:
 @contextmanager
 def opened_access(project: str | None, env: str | None) -> Iterator[tuple[Access, Principal]]:
     """The users and tokens of a project, and the person at the keyboard."""
-    from asgard.app.access import local_principal, open_access
-    from asgard.app.project import load_project
+    from asgard.app.access.access import local_principal, open_access
+    from asgard.app.config.project import load_project
 
     with open_access(load_project(project, env, with_sources=False)) as access:
         yield access, local_principal()

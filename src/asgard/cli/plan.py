@@ -10,7 +10,7 @@ from asgard.cli.options import json_option, open_tables, project_options
 from asgard.cli.output import print_json, print_table, size_text
 
 if TYPE_CHECKING:
-    from asgard.app.plan import Plan
+    from asgard.app.models.plan import Plan
 
 CHANGES = 1
 BREAKING = 4
@@ -39,7 +39,7 @@ def plan(
     SELECTORS: gold.revenue, +gold.revenue (with what it reads), silver.orders+ (with what reads it), globs.
     Nothing is written, and no source is asked.
     """
-    from asgard.app.plan import plan as make_plan
+    from asgard.app.models.plan import plan as make_plan
 
     found = make_plan(open_tables(project, env), selectors, full=full)
     if as_json:

@@ -19,7 +19,7 @@ def init(address: str, folder: Path, force: bool) -> None:
     ADDRESS: postgres://user:password@host/database, https://api.example.com/items, shop.sqlite, a data file
     or a folder of them. A password goes to .env, not into asgard.yml.
     """
-    from asgard.app.initialise import initialise
+    from asgard.app.project.initialise import initialise
 
     begun = initialise(folder, address, force=force)
     click.echo(f"wrote {begun.file}")
@@ -41,9 +41,9 @@ def init(address: str, folder: Path, force: bool) -> None:
 @click.option("--serve", is_flag=True, help="Only keep the demo's REST API up, until Ctrl-C.")
 def demo(folder: Path, serve: bool) -> int:
     """Real flights from a SQLite database, files and a REST API, through checks to silver and gold."""
-    from asgard.app.demo import prepare, serving, tour
-    from asgard.app.runs import RunWish, run
-    from asgard.app.workspace import Workspace
+    from asgard.app.demo.demo import prepare, serving, tour
+    from asgard.app.project.workspace import Workspace
+    from asgard.app.runs.runs import RunWish, run
     from asgard.cli.runs import cancelled_by_signals
     from asgard.cli.screen import Screen
 

@@ -10,7 +10,7 @@ from asgard.cli.options import json_option, open_tables
 from asgard.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from asgard.app.promote import Promotion
+    from asgard.app.models.promote import Promotion
 
 REFUSED = 3
 
@@ -31,8 +31,8 @@ def promote(
 
     Ends with 3 when production moved meanwhile, or the environment is to be built first: nothing is promoted.
     """
-    from asgard.app.promote import promote as do_promote
-    from asgard.app.promote import promotions
+    from asgard.app.models.promote import promote as do_promote
+    from asgard.app.models.promote import promotions
 
     workspace = open_tables(project, environment)
     planned = promotions(workspace)

@@ -17,7 +17,7 @@ from asgard.cli.options import budget_options, json_option, open_workspace, proj
 from asgard.cli.output import cell_text, print_json, print_table, seconds_text
 
 if TYPE_CHECKING:
-    from asgard.app.runs import Summary
+    from asgard.app.runs.runs import Summary
     from asgard.core.cancel import Cancel
     from asgard.core.events import Emit
 
@@ -73,16 +73,16 @@ def run(
         raise click.UsageError("--between goes with none of --follow, --full-refresh and --config")
     if config_file is not None and to_table is None:
         return _show_block(config_file, as_json)
-    from asgard.app.runs import RunWish
-    from asgard.app.runs import run as do_run
+    from asgard.app.runs.runs import RunWish
+    from asgard.app.runs.runs import run as do_run
 
     def start(emit: Emit, cancel: Cancel, drain: Cancel | None) -> Summary:
         if job_id is not None:
-            from asgard.app.tasks import do_task
+            from asgard.app.jobs.tasks import do_task
 
             return do_task(project, env, job_id, run_id, emit, cancel)
         if config_file is not None and to_table is not None:
-            from asgard.app.block_runs import load_block
+            from asgard.app.runs.block_runs import load_block
 
             return load_block(Path(config_file), to_table, emit, cancel)
         workspace = open_workspace(project, env, memory, parallel)
@@ -107,8 +107,8 @@ def run(
 
 
 def _show_block(config_file: str, as_json: bool) -> int:
-    from asgard.app.block_runs import sample_block
-    from asgard.app.rows import json_rows, text_rows
+    from asgard.app.runs.block_runs import sample_block
+    from asgard.app.tables.rows import json_rows, text_rows
 
     rows = sample_block(Path(config_file))
     if as_json:
@@ -231,7 +231,7 @@ def show(run_id: str, project: str | None, env: str | None, as_json: bool) -> No
 @project_options
 def log(run_id: str, project: str | None, env: str | None) -> None:
     """Print the events of a run, one JSON line each."""
-    from asgard.app.history import log_file, place
+    from asgard.app.runs.history import log_file, place
 
     file = log_file(place(project, env)[0], Path(run_id).name)
     if file.exists():
@@ -244,8 +244,8 @@ def log(run_id: str, project: str | None, env: str | None) -> None:
 
 def _told_elsewhere(run_id: str, project: str | None, env: str | None) -> bool:
     """Prints the events of a run on another machine that shares the queue; False when there are none."""
-    from asgard.app.project import load_project
-    from asgard.app.run_events import lines_of
+    from asgard.app.config.project import load_project
+    from asgard.app.runs.run_events import lines_of
 
     told = False
     for line in lines_of(load_project(project, env, with_sources=False), Path(run_id).name):
@@ -255,6 +255,6 @@ def _told_elsewhere(run_id: str, project: str | None, env: str | None) -> bool:
 
 
 def _journal(project: str | None, env: str | None) -> Any:
-    from asgard.app.history import open_journal
+    from asgard.app.runs.history import open_journal
 
     return open_journal(project, env)

@@ -10,7 +10,7 @@ from asgard.cli.options import json_option, project_options
 from asgard.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from asgard.app.project import Project
+    from asgard.app.config.project import Project
 
 
 @click.group(invoke_without_command=True)
@@ -21,7 +21,7 @@ def schedules(ctx: click.Context, project: str | None, env: str | None, as_json:
     """List schedules; pause, resume, run one now, or show its next times."""
     if ctx.invoked_subcommand is not None:
         return
-    from asgard.app.schedules import listed
+    from asgard.app.jobs.schedules import listed
 
     found = listed(_read(project, env))
     if as_json:
@@ -47,7 +47,7 @@ def schedules(ctx: click.Context, project: str | None, env: str | None, as_json:
 @project_options
 def pause(name: str, project: str | None, env: str | None) -> None:
     """Let a schedule ask for no more jobs; one that runs goes on."""
-    from asgard.app.schedules import pause as do_pause
+    from asgard.app.jobs.schedules import pause as do_pause
 
     do_pause(_read(project, env), name, paused=True)
     click.echo(f"{name} is paused")
@@ -58,7 +58,7 @@ def pause(name: str, project: str | None, env: str | None) -> None:
 @project_options
 def resume(name: str, project: str | None, env: str | None) -> None:
     """Let a schedule go on; `catch_up` says what becomes of the times that passed."""
-    from asgard.app.schedules import pause as do_pause
+    from asgard.app.jobs.schedules import pause as do_pause
 
     do_pause(_read(project, env), name, paused=False)
     click.echo(f"{name} goes on")
@@ -70,7 +70,7 @@ def resume(name: str, project: str | None, env: str | None) -> None:
 @json_option
 def run(name: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Put a schedule's job into the queue now."""
-    from asgard.app.schedules import run_now
+    from asgard.app.jobs.schedules import run_now
 
     job = run_now(_read(project, env), name)
     if as_json:
@@ -86,7 +86,7 @@ def run(name: str, project: str | None, env: str | None, as_json: bool) -> None:
 @json_option
 def next_(name: str, count: int, project: str | None, env: str | None, as_json: bool) -> None:
     """Show the next times of a schedule; none for one that waits for files or another schedule."""
-    from asgard.app.schedules import next_times
+    from asgard.app.jobs.schedules import next_times
 
     times = next_times(_read(project, env), name, count)
     if as_json:
@@ -97,6 +97,6 @@ def next_(name: str, count: int, project: str | None, env: str | None, as_json: 
 
 
 def _read(project: str | None, env: str | None) -> Project:
-    from asgard.app.project import load_project
+    from asgard.app.config.project import load_project
 
     return load_project(project, env)

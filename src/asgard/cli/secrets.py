@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from asgard.app import secrets as wishes
+from asgard.app.secrets import secrets as wishes
 from asgard.cli.options import json_option
 from asgard.cli.output import print_json, print_table
 from asgard.cli.secret_input import read_secret

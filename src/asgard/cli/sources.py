@@ -14,7 +14,7 @@ from asgard.cli.output import print_json, print_table, seconds_text, size_text
 @json_option
 def check(sources: tuple[str, ...], project: str | None, env: str | None, as_json: bool) -> int:
     """Try the connection of SOURCES, or of every source."""
-    from asgard.app.sources import check_sources
+    from asgard.app.sources.sources import check_sources
 
     tried = list(check_sources(open_workspace(project, env), sources, lambda event: None))
     if as_json:
@@ -40,7 +40,7 @@ def discover(
     source: str, pattern: str, columns: bool, project: str | None, env: str | None, as_json: bool
 ) -> None:
     """List what SOURCE has; PATTERN is a glob over names, for example "public.*"."""
-    from asgard.app.sources import discover as do_discover
+    from asgard.app.sources.sources import discover as do_discover
 
     streams = do_discover(open_workspace(project, env), source, pattern)
     if as_json:
@@ -86,8 +86,8 @@ def discover(
 @json_option
 def sample(stream: str, rows: int, project: str | None, env: str | None, as_json: bool) -> None:
     """Show the first rows of STREAM (source.stream) as the source gives them; nothing is written."""
-    from asgard.app.rows import json_rows, text_rows
-    from asgard.app.sources import sample as do_sample
+    from asgard.app.sources.sources import sample as do_sample
+    from asgard.app.tables.rows import json_rows, text_rows
 
     table = do_sample(open_workspace(project, env), stream, rows)
     if as_json:

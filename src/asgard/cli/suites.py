@@ -10,12 +10,12 @@ from asgard.cli.options import json_option, open_tables, open_workspace, project
 from asgard.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
-    from asgard.app.expectation_store import ExpectationStores
+    from asgard.app.checks.expectation_store import ExpectationStores
 
 
 def _stores(project: str | None, env: str | None) -> ExpectationStores:
-    from asgard.app.expectation_store import ExpectationStores
-    from asgard.app.history import place
+    from asgard.app.checks.expectation_store import ExpectationStores
+    from asgard.app.runs.history import place
 
     return ExpectationStores(place(project, env)[0])
 
@@ -41,7 +41,7 @@ def import_(file: str, name: str, partial: bool, project: str | None, env: str |
     """Take over the suite in FILE, of Great Expectations 0.x or 1.x."""
     from pathlib import Path
 
-    from asgard.app.suites import import_suite
+    from asgard.app.checks.suites import import_suite
 
     suite = import_suite(_stores(project, env), Path(file), name, partial=partial)
     if as_json:
@@ -58,8 +58,8 @@ def import_(file: str, name: str, partial: bool, project: str | None, env: str |
 @json_option
 def show(name: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Show what the suite NAME asks, as entries of `checks:` of asgard.yml."""
-    from asgard.app.suites import entries_of
-    from asgard.app.text_files import yaml_of
+    from asgard.app.checks.suites import entries_of
+    from asgard.app.config.text_files import yaml_of
 
     entries = entries_of(_stores(project, env), name)
     print_json(entries) if as_json else click.echo(yaml_of({"checks": entries}), nl=False)
@@ -79,8 +79,8 @@ def write(
     import json
     from pathlib import Path
 
-    from asgard.app.suites import suite_of_table
-    from asgard.app.text_files import write_file
+    from asgard.app.checks.suites import suite_of_table
+    from asgard.app.config.text_files import write_file
 
     document, left_out = suite_of_table(open_workspace(project, env), table, name or table, int(gx))
     text = json.dumps(document, indent=2, default=str) + "\n"
@@ -119,7 +119,7 @@ def checkpoint(
     """Keep the checkpoint NAME: suites, a table, its batches, and what is done with the answers."""
     import shlex
 
-    from asgard.app.checkpoints import put_checkpoint
+    from asgard.app.checks.checkpoints import put_checkpoint
 
     document: dict[str, Any] = {"name": name, "table": table, "suites": list(suites)}
     document["batch"] = {"column": column, "by": by, "value": value}
@@ -151,8 +151,8 @@ def checkpoints(project: str | None, env: str | None, as_json: bool) -> None:
 @json_option
 def run(name: str, given: tuple[str, ...], project: str | None, env: str | None, as_json: bool) -> int:
     """Run the checkpoint NAME: exit code 4 when something failed."""
-    from asgard.app.checkpoints import run_checkpoint
-    from asgard.app.suites import parameters_of
+    from asgard.app.checks.checkpoints import run_checkpoint
+    from asgard.app.checks.suites import parameters_of
 
     found = run_checkpoint(open_tables(project, env), name, parameters_of(given))
     if as_json:

@@ -31,8 +31,8 @@ def query(
 
     With --json every row is one JSON line.
     """
-    from asgard.app.rows import json_rows, text_rows
-    from asgard.app.tables import query as do_query
+    from asgard.app.tables.rows import json_rows, text_rows
+    from asgard.app.tables.tables import query as do_query
 
     statement = sys.stdin.read() if sql == "-" else sql
     with do_query(open_tables(project, env), statement, _moment(at)) as rows:
@@ -41,7 +41,7 @@ def query(
                 for row in json_rows([batch]):
                     click.echo(json.dumps(row))
         elif as_csv:
-            from asgard.app.rows import write_csv
+            from asgard.app.tables.rows import write_csv
 
             write_csv(rows, sys.stdout)
         else:
@@ -72,7 +72,7 @@ def tables(ctx: click.Context, project: str | None, env: str | None, as_json: bo
     """List tables; show, undo, or look into the quarantine of one."""
     if ctx.invoked_subcommand is not None:
         return
-    from asgard.app.tables import list_tables
+    from asgard.app.tables.tables import list_tables
 
     found = list(list_tables(open_tables(project, env)))
     if as_json:
@@ -95,7 +95,7 @@ def tables(ctx: click.Context, project: str | None, env: str | None, as_json: bo
 @json_option
 def show(table: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Show the columns and the versions of TABLE."""
-    from asgard.app.tables import versions
+    from asgard.app.tables.tables import versions
 
     workspace = open_tables(project, env)
     schema, history = workspace.table(table).schema(), versions(workspace, table)
@@ -125,7 +125,7 @@ def show(table: str, project: str | None, env: str | None, as_json: bool) -> Non
 @json_option
 def undo(table: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Take the last load of TABLE back: data and position together."""
-    from asgard.app.tables import undo as do_undo
+    from asgard.app.tables.tables import undo as do_undo
 
     now = do_undo(open_tables(project, env), table)
     if as_json:
@@ -143,8 +143,8 @@ def undo(table: str, project: str | None, env: str | None, as_json: bool) -> Non
 @json_option
 def quarantine(table: str, limit: int, project: str | None, env: str | None, as_json: bool) -> None:
     """Show rows of TABLE that were set aside, each with its reason."""
-    from asgard.app.rows import json_rows, text_rows
-    from asgard.app.tables import quarantine as do_quarantine
+    from asgard.app.tables.rows import json_rows, text_rows
+    from asgard.app.tables.tables import quarantine as do_quarantine
 
     with do_quarantine(open_tables(project, env), table, limit) as rows:
         if as_json:
@@ -168,7 +168,7 @@ def resync(table: str, accept: bool, project: str | None, env: str | None) -> No
     Also ends the state in which a table was restored or written by another hand and its position is in
     doubt: --accept goes on from the position as it is.
     """
-    from asgard.app.resync import resync as do_resync
+    from asgard.app.tables.resync import resync as do_resync
 
     streams = do_resync(open_workspace(project, env), table, accept=accept)
     said = "its position is trusted again" if accept else "the next run reads it from the beginning"

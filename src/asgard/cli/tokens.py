@@ -37,8 +37,8 @@ def create(
     as_json: bool,
 ) -> None:
     """Make a token and print it. It is never shown again: what is kept is a hash of it."""
-    from asgard.app.quantities import parse_duration
-    from asgard.app.tokens import TokenWish, create_token
+    from asgard.app.access.tokens import TokenWish, create_token
+    from asgard.app.config.quantities import parse_duration
 
     seconds = None if expires == "never" else parse_duration(expires)
     with opened_access(project, env) as (access, by):
@@ -58,7 +58,7 @@ def create(
 @json_option
 def list_(user: str | None, with_ended: bool, project: str | None, env: str | None, as_json: bool) -> None:
     """List the tokens, the oldest first; never their text."""
-    from asgard.app.tokens import list_tokens
+    from asgard.app.access.tokens import list_tokens
 
     with opened_access(project, env) as (access, by):
         found = [one for one in list_tokens(access, by, user) if with_ended or "ended" not in one]
@@ -89,7 +89,7 @@ def list_(user: str | None, with_ended: bool, project: str | None, env: str | No
 @json_option
 def revoke(token: str, project: str | None, env: str | None, as_json: bool) -> None:
     """End the token with the id TOKEN for good, at once."""
-    from asgard.app.tokens import revoke_token
+    from asgard.app.access.tokens import revoke_token
 
     with opened_access(project, env) as (access, by):
         known = revoke_token(access, by, token)

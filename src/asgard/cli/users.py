@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgard.app.roles import ROLES
+from asgard.app.access.roles import ROLES
 from asgard.cli.options import json_option, opened_access, project_options
 from asgard.cli.output import print_json, print_table
 from asgard.cli.secret_input import read_secret
@@ -27,7 +27,7 @@ def users(ctx: click.Context, project: str | None, env: str | None, as_json: boo
     """List users; create or disable one, set a role or a password."""
     if ctx.invoked_subcommand is not None:
         return
-    from asgard.app.users import list_users
+    from asgard.app.access.users import list_users
 
     with opened_access(project, env) as (access, by):
         found = list_users(access, by)
@@ -53,7 +53,7 @@ def create(
     name: str, role: str, without_password: bool, project: str | None, env: str | None, as_json: bool
 ) -> None:
     """Create the user NAME. The password is asked for, twice and unseen, or read from standard input."""
-    from asgard.app.users import create_user
+    from asgard.app.access.users import create_user
 
     password = None if without_password else read_secret("password")
     with opened_access(project, env) as (access, by):
@@ -66,7 +66,7 @@ def create(
 @json_option
 def show(name: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Show the user NAME, and the sessions that are open."""
-    from asgard.app.users import user
+    from asgard.app.access.users import user
 
     with opened_access(project, env) as (access, by):
         found = user(access, by, name)
@@ -87,7 +87,7 @@ def show(name: str, project: str | None, env: str | None, as_json: bool) -> None
 @json_option
 def role(name: str, role: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Give the user NAME another ROLE; it counts at once, for tokens and sessions too."""
-    from asgard.app.users import change_role
+    from asgard.app.access.users import change_role
 
     with opened_access(project, env) as (access, by):
         _show(change_role(access, by, name, role), as_json)
@@ -98,7 +98,7 @@ def role(name: str, role: str, project: str | None, env: str | None, as_json: bo
 @project_options
 def password(name: str, project: str | None, env: str | None) -> None:
     """Set the password of the user NAME, asked for unseen or read from standard input; their sessions end."""
-    from asgard.app.users import set_password
+    from asgard.app.access.users import set_password
 
     text = read_secret("password")
     with opened_access(project, env) as (access, by):
@@ -111,7 +111,7 @@ def password(name: str, project: str | None, env: str | None) -> None:
 @project_options
 def sign_out(name: str, project: str | None, env: str | None) -> None:
     """End every session of the user NAME, at once."""
-    from asgard.app.users import end_sessions
+    from asgard.app.access.users import end_sessions
 
     with opened_access(project, env) as (access, by):
         click.echo(f"{end_sessions(access, by, name)} sessions of user {name} have ended")
@@ -123,7 +123,7 @@ def sign_out(name: str, project: str | None, env: str | None) -> None:
 @json_option
 def disable(name: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Take all rights of the user NAME away, at once; their tokens are refused."""
-    from asgard.app.users import disable_user
+    from asgard.app.access.users import disable_user
 
     _set(disable_user, name, project, env, as_json)
 
@@ -134,7 +134,7 @@ def disable(name: str, project: str | None, env: str | None, as_json: bool) -> N
 @json_option
 def enable(name: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Let the user NAME work again."""
-    from asgard.app.users import enable_user
+    from asgard.app.access.users import enable_user
 
     _set(enable_user, name, project, env, as_json)
 

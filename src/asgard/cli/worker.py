@@ -44,7 +44,7 @@ def worker(
     The first SIGTERM or Ctrl-C drains: no new job, and the end when those that run have ended. The second one
     ends them too; they wait for another worker.
     """
-    from asgard.app.worker import WorkerWish, work
+    from asgard.app.jobs.worker import WorkerWish, work
 
     wish = WorkerWish(project, env, slots, not no_clock, until_idle, lease_seconds)
     with drained_by_signals() as (drain, stop):

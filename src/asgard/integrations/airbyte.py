@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from asgard.app.airbyte import (
+from asgard.app.airbyte.jobs import cancel_job, job_as_dict, job_error, run_job
+from asgard.app.airbyte.server import (
     Ingestion,
     check_airbyte,
     connection_as_dict,
@@ -22,7 +23,6 @@ from asgard.app.airbyte import (
     hand_over,
     open_airbyte,
 )
-from asgard.app.airbyte_jobs import cancel_job, job_as_dict, job_error, run_job
 from asgard.core.cancel import Cancel
 from asgard.core.events import Emit
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from asgard.app.external_data import load_config
+from asgard.app.frames.external_data import load_config
 
 __all__ = ["load_config"]

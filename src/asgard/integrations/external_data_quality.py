@@ -11,8 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asgard.app.contracts import known_contracts
-from asgard.app.external_data import SOURCES, checked, load_config
+from asgard.app.checks.contracts import known_contracts
+from asgard.app.frames.external_data import SOURCES, checked, load_config
 from asgard.core.errors import AsgardError
 
 

@@ -3,6 +3,6 @@
 Reference: https://spark.apache.org/docs/latest/api/python/tutorial/sql/python_data_source.html
 """
 
-from asgard.app.spark_source import register, release
+from asgard.app.spark.source import register, release
 
 __all__ = ["register", "release"]

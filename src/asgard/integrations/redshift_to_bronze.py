@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from asgard.app.external_data import as_frame, connector_of, extracted, tables_of
+from asgard.app.frames.external_data import as_frame, connector_of, extracted, tables_of
 
 SOURCE = "redshift"
 

@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from deltalake import Schema as DeltaSchema
 
 from asgard.core.cancel import Cancel
-from asgard.lake.bucket_loads import BucketLoads, BucketTicket, announce, lost_loads
+from asgard.lake.delta.bucket_loads import BucketLoads, BucketTicket, announce, lost_loads
 from asgard.lake.folder import PREFIX, Folder
 from asgard.transport.cloud import CONNECT_SECONDS, RETRIES, WHOLE_ANSWER_SECONDS, CloudConnection
 from asgard.transport.object_folder import ObjectFolder

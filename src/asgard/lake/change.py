@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from asgard.core.errors import Conflict, DataError
 from asgard.core.table import DataFile, Mount, Staged
+from asgard.lake.delta.pinned import Base, Columns
+from asgard.lake.delta.snapshot import LakeFile
 from asgard.lake.folder import Folder
-from asgard.lake.pinned import Base, Columns
-from asgard.lake.snapshot import LakeFile
 from asgard.lake.statistics import figures_of
 
 

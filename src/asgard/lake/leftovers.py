@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from asgard.core.errors import AsgardError
-from asgard.lake.commits import LOG, log_name
+from asgard.lake.delta.commits import LOG, log_name
 from asgard.lake.disk import make_folder
 from asgard.lake.folder import PREFIX, Folder, Ticket
 

@@ -24,9 +24,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from asgard.app.mistakes import Mistakes
-from asgard.app.source_reading import read_source
-from asgard.app.yaml_text import tree_of
+from asgard.app.config.mistakes import Mistakes
+from asgard.app.config.source_reading import read_source
+from asgard.app.config.yaml_text import tree_of
 from asgard.core.batch import Batch, Progress
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, Cancelled, PositionLost, QueryError

@@ -1,0 +1,1 @@
+"""Wishes about checks, contracts, suites and their reports."""

@@ -1,0 +1,56 @@
+"""Wishes about tables that have a contract: ask it, or write one from a table as it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from asgard.app.checks.checks import answers, checks_of_table, contracts_of
+from asgard.app.config.specs import TableSpec
+from asgard.app.project.workspace import Workspace
+from asgard.core.check import CheckResult
+from asgard.core.table import TableName
+
+
+def check_contracts(workspace: Workspace, names: Sequence[str]) -> Iterator[tuple[str, CheckResult]]:
+    """Asks the contracts of tables that exist, and no other checks, over all their rows.
+
+    Args:
+        names: tables; all that have a contract when empty.
+
+    Raises:
+        ConfigError: there is no table of a name, or none of these has a contract.
+    """
+    chosen = {workspace.table(name).name for name in names}
+    for table, checks in contracts_of(workspace):
+        if not chosen or table in chosen:
+            yield from ((str(table), result) for result in answers(workspace, table, checks))
+
+
+def contract_of_table(workspace: Workspace, name: str, contract_id: str = "") -> dict[str, Any]:
+    """A contract of a table as it is now: its columns, and the checks that the project has for it.
+
+    Raises:
+        ConfigError: there is no table of that name.
+    """
+    from asgard.quality.odcs_writing import Heading, write_contract
+
+    table = workspace.table(name)
+    keys = next((spec.primary_key for spec in _specs(workspace, table.name)), ())
+    heading = Heading(
+        id=contract_id or hashlib.sha256(f"{workspace.project.name}/{table.name}".encode()).hexdigest()[:32],
+        table=table.name.name,
+        physical=str(table.name),
+        primary_key=keys,
+        created_at=datetime.now(UTC),
+    )
+    return write_contract(heading, table.schema(), checks_of_table(workspace, table.name))
+
+
+def _specs(workspace: Workspace, name: TableName) -> Iterator[TableSpec]:
+    source = workspace.project.sources.get(name.source)
+    for spec in source.tables if source else ():
+        if (spec.table or spec.name.rpartition(".")[2]).casefold() == name.name.casefold():
+            yield spec

@@ -1,0 +1,1 @@
+"""What a project file may say, read with every mistake placed."""

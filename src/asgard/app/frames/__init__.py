@@ -1,0 +1,1 @@
+"""The Python face: data as frames of other libraries, by one call."""

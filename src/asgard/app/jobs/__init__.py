@@ -1,0 +1,1 @@
+"""Wishes about jobs, the worker that does them, the schedules that ask for them."""

@@ -1,0 +1,1 @@
+"""A project, opened: its lake, its engine, its environments, its health."""

@@ -1,0 +1,1 @@
+"""Wishes about runs, and what they tell."""

@@ -1,0 +1,1 @@
+"""Wishes about secrets of the project's own store."""

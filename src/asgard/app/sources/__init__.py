@@ -1,0 +1,1 @@
+"""Wishes about sources, and how a stream of one is read."""

@@ -1,0 +1,1 @@
+"""Sources and transforms on Spark, and the cluster that they need."""

@@ -1,0 +1,1 @@
+"""Wishes about tables of the lake."""

@@ -1,0 +1,1 @@
+"""Tables of the lake as Delta keeps them: a log of commits beside the files."""

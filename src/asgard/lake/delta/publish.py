@@ -1,0 +1,352 @@
+"""The commit: data and position together, so that a kill neither loses nor repeats (Promise 1).
+
+The numbers in the comments are lines of the protocol in docs/decisions/0020-exactly-once-on-delta.md.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import CommitProperties, PostCommitHookProperties, Transaction
+from deltalake.transaction import AddAction, RemoveAction
+
+from asgard.core.errors import AsgardError, Conflict, PositionLost
+from asgard.core.position import Position
+from asgard.core.stream import Mode
+from asgard.core.table import Commit, LoadRequest, Staged
+from asgard.lake.boundaries import reach
+from asgard.lake.change import Change, check_presence
+from asgard.lake.delta.commits import MARK, checkpoint, entry, sync_log
+from asgard.lake.delta.ledger import Ledger, Standing, app_id
+from asgard.lake.delta.pinned import Base
+from asgard.lake.delta.positions import Record, next_number, number_at
+from asgard.lake.delta.quarantine import Quarantine
+from asgard.lake.delta.snapshot import FORMAT_PROPERTY, Snapshot
+from asgard.lake.disk import translated
+from asgard.lake.folder import Folder
+from asgard.lake.prepare import Preparation
+from asgard.lake.schemas import (
+    SchemaDocuments,
+    declare_naive_timestamps,
+    first_schema,
+    has_naive_timestamps,
+    needs_naive_timestamps,
+    same_columns,
+    to_delta,
+)
+
+MOST_ATTEMPTS = 30
+RETENTION_SECONDS = 30 * 86_400.0
+CHECKPOINT_EVERY = 20
+NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+"""Checkpoints are made after the commit is durable, by `Publisher` itself."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Rows that go to the quarantine with the load."""
+
+    place: Folder
+    schema: pa.Schema
+    staged: Staged
+
+
+class Publisher:
+    """Publishes one prepared load, once.
+
+    Args:
+        folder: the table's folder.
+        request: what the load is to do.
+        prefix: how the names of its files begin.
+        preparation: works the same rows out on a newer version.
+        set_aside: what goes to the quarantine; None when nothing does.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        request: LoadRequest,
+        prefix: str,
+        preparation: Preparation,
+        set_aside: SetAside | None,
+    ) -> None:
+        self._folder = folder
+        self._request = request
+        self._prefix = prefix
+        self._preparation = preparation
+        self._set_aside = set_aside
+        self._ledger = Ledger(folder)
+        self._positions = self._ledger.positions(request.stream)
+        self._quarantine = Quarantine(folder)
+        self._documents = SchemaDocuments(folder / "_asgard")
+
+    def publish(self, change: Change, position: Position) -> tuple[Commit, Change]:
+        """Commits the change with the position, durably.
+
+        Raises:
+            Conflict: another load of the stream was faster, or staged files are gone.
+            PositionLost: the table was restored or changed by an unknown hand meanwhile.
+        """
+        started, number = change.base, 0
+        for attempt in range(MOST_ATTEMPTS):
+            try:
+                change = self._made_ready(change)
+                if not number:
+                    self._clear_quarantine(change.base.standing)
+                    number = self._record(change, position)
+                    self._commit_quarantine(number)
+                self._commit(change, number)
+            except Exception as error:
+                # 11: the integer says what happened, never the exception.
+                landed = self._look(number, started, error)
+                if landed is None:
+                    change = self._again(change, error, attempt)
+                    continue
+                return self._finished(change, started, landed), change
+            return self._finished(change, started, change.base.version + 1), change
+        raise Conflict(f"other writers were faster {MOST_ATTEMPTS} times", hint="run again")
+
+    # ---- before the commit
+
+    def _made_ready(self, change: Change) -> Change:
+        """5: a table, its columns and features are commits of their own, each idempotent."""
+        if change.base.snapshot is None:
+            self._create(change)
+            reach("table_created")
+            change = self._moved(change, created=True)
+        snapshot = change.base.snapshot
+        assert snapshot is not None
+        self._ledger.adopt(snapshot)
+        evolved = False
+        if needs_naive_timestamps(change.columns.table) and not has_naive_timestamps(snapshot.handle):
+            declare_naive_timestamps(snapshot.handle, _properties({"asgard.run": self._request.run}))
+            change, evolved = self._moved(change), True
+        # A commit that takes every file out brings its columns itself.
+        new = [] if _takes_all_out(change) else _new_fields(change)
+        if new:
+            self._documents.record(change.columns.table, change.columns.last_id)
+            snapshot = change.base.snapshot
+            assert snapshot is not None
+            snapshot.handle.alter.add_columns(
+                list(to_delta(pa.schema(new)).fields),
+                commit_properties=_properties({"asgard.run": self._request.run}),
+                post_commithook_properties=NO_HOOKS,
+            )
+            change, evolved = self._moved(change), True
+        if evolved:
+            reach("evolved")
+        return change
+
+    def _create(self, change: Change) -> None:
+        self._documents.record(change.columns.table, change.columns.last_id)
+        self._folder.make_delta(
+            to_delta(first_schema(change.columns.table)),
+            configuration={FORMAT_PROPERTY: "1"},
+            # Without max_commit_retries=0 the slower of two creators makes version 1 with an id of its own.
+            commit_properties=_properties({"asgard.run": self._request.run}),
+            raise_if_key_not_exists=False,
+        )
+
+    def _record(self, change: Change, position: Position) -> int:
+        """7: the meaning of the integer, before the integer."""
+        self._documents.record(change.columns.table, change.columns.last_id)
+        standing = change.base.standing
+        meaning = Record(
+            number=next_number(standing.number),
+            position=replace(position, epoch=standing.epoch),
+            prev=standing.number,
+            base=change.base.version,
+            files=self._prefix,
+            quarantined=self._set_aside.staged.rows if self._set_aside else 0,
+            since=standing.record.since if standing.record else 0,
+        )
+        while not self._positions.put(meaning.replacing() if change.base.replaces else meaning):
+            meaning = replace(meaning, number=meaning.number + 1)
+        reach("record_written")
+        return meaning.number
+
+    def _clear_quarantine(self, standing: Standing) -> None:
+        """8: takes out what failed attempts set aside between the last two commits of the stream. Nobody can
+        commit those integers any more, and from the next commit on nothing else would tell them apart."""
+        if standing.record is None or not self._quarantine.exists:
+            return
+        last, before = standing.record.number, standing.record.prev or 0
+        self._quarantine.forget(lambda stream, n: stream == self._request.stream and before < n < last)
+
+    def _commit_quarantine(self, number: int) -> None:
+        # 8: rows that are set aside go first; they show once the table has the integer.
+        aside = self._set_aside
+        if aside is None:
+            return
+        reach("before_quarantine_commit")
+        self._quarantine.commit(aside.place, aside.schema, aside.staged.files, self._request.stream, number)
+        reach("quarantine_committed")
+
+    # ---- the commit
+
+    def _commit(self, change: Change, number: int) -> None:
+        base, snapshot = change.base, change.base.snapshot
+        assert snapshot is not None
+        now = int(time.time() * 1000)
+        check_presence(self._folder, change.adds)  # 9
+        if snapshot.log_identity() != base.log_identity:
+            raise PositionLost("the table was re-created during the load", hint="run again")
+        adds = [AddAction(f.path, f.size_bytes, {}, now, True, f.stats) for f in change.adds]
+        removes = [] if _takes_all_out(change) else [
+            # Encoded anew by delta-rs: a path as the log has it would remove nothing, without a word.
+            RemoveAction(unquote(f.path), True, now, f.size_bytes, {}) for f in change.removes
+        ]  # fmt: skip
+        app = app_id(snapshot.table_id, self._request.stream, base.standing.epoch)  # 1
+        reach("before_commit")
+        # 10: one transaction on the handle that was asked for the position, without a single retry: it
+        # succeeds only as the very next version.
+        snapshot.handle.create_write_transaction(
+            [*adds, *removes],
+            "overwrite" if _takes_all_out(change) else "append",
+            to_delta(change.columns.table),
+            commit_properties=_properties(self._provenance(change, number), Transaction(app, number)),
+            post_commithook_properties=NO_HOOKS,
+        )
+        reach("committed")
+
+    def _provenance(self, change: Change, number: int) -> dict[str, Any]:
+        request = self._request
+        told = {
+            "asgard.run": request.run,
+            "asgard.stream": request.stream,
+            "asgard.load": str(number),
+            "asgard.mode": str(request.mode),
+            "asgard.rows_added": change.rows_added,
+            "asgard.rows_removed": change.rows_removed,
+            "isBlindAppend": request.mode is Mode.APPEND and not request.keys and not _takes_all_out(change),
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+    # ---- after an error
+
+    def _look(self, number: int, started: Base, error: Exception) -> int | None:
+        """11: opens the table afresh and lets the integer decide.
+
+        Returns:
+            The version that holds the commit, or None when the stream stands where it stood.
+
+        Raises:
+            Conflict: another load of the stream was faster.
+            PositionLost: it is another table now.
+        """
+        snapshot = Snapshot.open(self._folder)
+        if snapshot is None:
+            return None
+        self._ledger.check_identity(snapshot)
+        epoch, current = self._ledger.current(snapshot, self._request.stream)
+        if number and current == number:
+            return self._version_of(number, started.version, snapshot.version)
+        if (epoch, current) != (started.standing.epoch, started.standing.number):
+            raise Conflict(
+                "another load of the same stream was faster", hint="run again: it goes on from its position"
+            ) from error
+        return None
+
+    def _version_of(self, number: int, since: int, upto: int) -> int:
+        for version in range(upto, since, -1):
+            found = entry(self._folder, version)
+            if found is not None and found.provenance.get("asgard.load") == str(number):
+                return version
+        return upto
+
+    def _again(self, change: Change, error: Exception, attempt: int) -> Change:
+        """The change on the newest version, after a pause; or the error, when it was no race."""
+        if not isinstance(self._as_ours(error), Conflict) or isinstance(error, AsgardError):
+            raise error
+        time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 2.0))  # 13
+        return self._moved(change)
+
+    def _as_ours(self, error: Exception) -> Exception:
+        try:
+            with translated({}):
+                raise error
+        except AsgardError as ours:
+            return ours
+
+    def _moved(self, change: Change, created: bool = False) -> Change:
+        """The change on a fresh handle: worked out again when files came or went meanwhile.
+
+        Args:
+            change: on an older version.
+            created: whether the table came into being with this load just now.
+        """
+        base = Base.open(self._folder, self._request)
+        before = change.base.standing
+        if (base.standing.epoch, base.standing.number) != (before.epoch, before.number):
+            raise Conflict("another load of the same stream was faster", hint="run again")
+        entries = (entry(self._folder, v) for v in range(change.base.version + 1, base.version + 1))
+        same_files = all(found is not None and not found.touches_files for found in entries)
+        columns = change.columns
+        if not (created and base.version == 0) and not _same_schema(base, change.base):
+            columns = base.columns(self._folder, self._request)
+        if not same_columns(columns.staged, change.columns.staged):
+            raise Conflict("the table's columns changed during the load", hint="run again")
+        if same_files:
+            return replace(change, base=base, columns=columns)
+        # The version after the older base is taken: no attempt of ours can appear there any more.
+        self._folder.delete(*change.rewritten)
+        return self._preparation.change(base, columns, change.staged)
+
+    # ---- after the commit
+
+    def _finished(self, change: Change, started: Base, version: int) -> Commit:
+        for written in range(started.version + 1, version + 1):
+            sync_log(self._folder, written)  # 12
+        reach("log_synced")
+        if version % CHECKPOINT_EVERY == 0:
+            self._tidy(change.base.standing.number)
+        return Commit(
+            version,
+            change.rows_added,
+            change.rows_removed,
+            sum(file.size_bytes for file in change.adds),
+            self._set_aside.staged.rows if self._set_aside else 0,
+            change.total_rows,
+        )
+
+    def _tidy(self, before: int | None) -> None:
+        """A checkpoint, so that the log stays quick to read; and records that nobody chooses any more go."""
+        checkpoint(self._folder)
+        snapshot = Snapshot.open(self._folder)
+        if snapshot is None:
+            return
+        _, current = self._ledger.current(snapshot, self._request.stream)
+        self._positions.prune(RETENTION_SECONDS, [current, before])  # 15
+        if current is not None and self._quarantine.exists:
+            gone = min(self._positions.read(current).since, number_at(RETENTION_SECONDS))
+            self._quarantine.forget(lambda stream, n: stream == self._request.stream and n < gone)
+
+
+def _properties(provenance: dict[str, Any], *transactions: Transaction) -> CommitProperties:
+    return CommitProperties(
+        custom_metadata={MARK: "1", **provenance},
+        app_transactions=list(transactions),
+        max_commit_retries=0,
+    )
+
+
+def _same_schema(one: Base, other: Base) -> bool:
+    if one.snapshot is None or other.snapshot is None:
+        return one.snapshot is other.snapshot
+    return bool(one.snapshot.schema.equals(other.snapshot.schema, check_metadata=True))
+
+
+def _takes_all_out(change: Change) -> bool:
+    """Whether no file of the base stays: only then delta-rs lets a column's type change."""
+    return change.base.replaces or bool(change.columns.wider)
+
+
+def _new_fields(change: Change) -> list[pa.Field]:
+    snapshot = change.base.snapshot
+    there = snapshot.schema.names if snapshot else []
+    return [field for field in change.columns.table if field.name not in there]

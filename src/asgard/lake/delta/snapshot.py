@@ -1,0 +1,191 @@
+"""A table at one version: its schema and files, read through a private handle that nobody refreshes.
+
+Protocol 2 stands on this: the handle that was asked for the position is the handle that commits, and whatever
+came in between makes the commit fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from asgard.core.errors import DataError, QueryError
+from asgard.core.table import Mount
+from asgard.lake.delta.commits import LOG, identity, version_at
+from asgard.lake.folder import Folder
+from asgard.lake.schemas import from_delta
+
+FORMAT_PROPERTY = "asgard.format"
+_KNOWN_READER_FEATURES = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A data file of the table.
+
+    Attributes:
+        path: as the log has it: relative to the table's folder, or absolute, percent-encoded.
+        size_bytes: its size.
+        rows: how many; None when the log does not say.
+    """
+
+    path: str
+    size_bytes: int
+    rows: int | None
+
+
+class Snapshot:
+    """A pinned version.
+
+    Args:
+        folder: the table's folder.
+        handle: opened for this snapshot alone.
+    """
+
+    def __init__(self, folder: Folder, handle: DeltaTable) -> None:
+        self.folder = folder
+        self.handle = handle
+        self.version: int = handle.version()
+        metadata = handle.metadata()
+        self.table_id = str(metadata.id)
+        self.properties: dict[str, str] = dict(metadata.configuration)
+        self.partitioned_by: list[str] = list(metadata.partition_columns)
+
+    @classmethod
+    def open(cls, folder: Folder, at: int | datetime | None = None) -> Snapshot | None:
+        """The newest version, or the one at a version or instant; None when there is no table.
+
+        Raises:
+            QueryError: the table has no such version.
+        """
+        try:
+            newest = cls(folder, folder.delta())
+        except TableNotFoundError:
+            return None
+        if at is None:
+            return newest
+        version = version_at(folder, newest.version, at) if isinstance(at, datetime) else at
+        if version is None or not 0 <= version <= newest.version:
+            raise _no_version(folder, at)
+        try:
+            return cls(folder, folder.delta(version))
+        except DeltaError as error:
+            raise _no_version(folder, at) from error
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether Asgard created the table."""
+        return FORMAT_PROPERTY in self.properties
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns, in canonical types, with field metadata."""
+        return from_delta(self.handle.schema())
+
+    @cached_property
+    def _adds(self) -> pa.Table:
+        return add_actions(self.handle)
+
+    @cached_property
+    def total_rows(self) -> int | None:
+        """Rows of all files; None when the log does not say."""
+        counts = self._adds.column("num_records")
+        if counts.null_count or not self.is_plain:
+            return None
+        return int(pc.sum(counts).as_py() or 0)
+
+    def files(self, bounds: Mapping[str, tuple[pa.Scalar, pa.Scalar]] | None = None) -> list[LakeFile]:
+        """The data files, those with the smallest values first.
+
+        Args:
+            bounds: column to smallest and largest value: files that hold none between them are left out.
+        """
+        adds = self._adds
+        for name, (low, high) in (bounds or {}).items():
+            if f"min.{name}" not in adds.schema.names or f"max.{name}" not in adds.schema.names:
+                continue
+            least, most = adds.column(f"min.{name}"), adds.column(f"max.{name}")
+            inside = pc.and_(
+                pc.less_equal(least, high.cast(least.type)), pc.greater_equal(most, low.cast(most.type))
+            )
+            adds = adds.filter(pc.or_kleene(pc.is_null(inside), inside))  # what is not known may be inside
+            adds = adds.sort_by(f"min.{name}")
+        columns = [adds.column(name).to_pylist() for name in ("path", "size_bytes", "num_records")]
+        return [LakeFile(*values) for values in zip(*columns, strict=True)]
+
+    def absolute(self, path: str) -> str:
+        """Where a file of the log lies."""
+        return self.folder.absolute(path if "://" in path else unquote(path))
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether every row of every file counts, under the columns' own names."""
+        mapped = self.properties.get("delta.columnMapping.mode", "none") != "none"
+        if mapped or self.partitioned_by:
+            return False
+        features = set(self.handle.protocol().reader_features or ())
+        if "deletionVectors" in features:
+            vectors = pa.RecordBatchReader.from_stream(self.handle.deletion_vectors())
+            if any(batch.num_rows for batch in vectors):
+                return False
+        return features <= _KNOWN_READER_FEATURES | {"deletionVectors", "columnMapping"}
+
+    def mount(self) -> Mount:
+        """The rows for an engine."""
+        if not self.is_plain:
+            return Mount(self.schema, reader=self.reader)
+        return self.mounted(self.files(), self.schema, self.total_rows)
+
+    def mounted(self, files: Sequence[LakeFile], schema: pa.Schema, rows: int | None) -> Mount:
+        """Some of its files for an engine."""
+        sizes = {self.absolute(file.path): file.size_bytes for file in files}
+        self.folder.know(sizes)
+        return Mount(schema, tuple(sizes), rows, filesystem=self.folder.filesystem)
+
+    def reader(self, columns: list[str] | None = None) -> pa.RecordBatchReader:
+        """A stream of the rows through Delta's own reader: deletion vectors, column mapping, partitions."""
+        stream = pa.RecordBatchReader.from_stream(self.handle.scan(columns=columns))
+        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in stream))
+
+    def log_identity(self) -> tuple[object, ...]:
+        """Tells this version's log file from one that came into its place."""
+        return identity(self.folder, self.version)
+
+    def check_writable(self) -> None:
+        """Raises DataError for tables that this version reads, and cannot write."""
+        if self.properties.get("delta.columnMapping.mode", "none") != "none":
+            what = "its columns have other names in its files (column mapping)"
+        elif self.partitioned_by:
+            what = f"it is partitioned by {', '.join(self.partitioned_by)}"
+        elif not self.is_plain:
+            what = "it has deletion vectors"
+        elif any("://" in file.path for file in self.files()):
+            what = "it is a shallow clone: some of its files belong to another table"
+        else:
+            return
+        raise DataError(
+            f"the table was changed by another writer so that Asgard cannot write it: {what}",
+            hint="rewrite it plainly (Spark: REORG TABLE ... APPLY (PURGE)), or load into a new table",
+        )
+
+
+def add_actions(handle: DeltaTable) -> pa.Table:
+    """One row for each data file, with its figures."""
+    # Not pa.table(...): like pa.array and pa.scalar it imports pandas where that is, a second for nothing.
+    return pa.RecordBatchReader.from_stream(handle.get_add_actions(flatten=True)).read_all()
+
+
+def _no_version(folder: Folder, at: int | datetime) -> QueryError:
+    stems = (name.removesuffix(".json") for name in (folder / LOG).files() if name.endswith(".json"))
+    numbers = sorted(int(stem) for stem in stems if stem.isdigit())
+    told = f"versions {numbers[0]} to {numbers[-1]}" if numbers else "none"
+    return QueryError(f"the table has no version at {at}", hint=f"the log holds {told}")

@@ -1,0 +1,73 @@
+"""Deletes data files that no version needs any more which somebody may still ask for.
+
+Versions younger than a bound stay readable, and so do loads that are on their way: a file goes when it is
+ours by its name, no version from the bound on names it, and no load that is announced wrote it. What another
+writer left is not touched: nothing says whether it is still at work.
+
+The order keeps that true while others write: first the files are listed, then the announced loads, then the
+log is read. A file on the list whose load is not announced any more was committed before the log was read.
+
+Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from asgard.core.table import Vacuumed
+from asgard.lake.delta.commits import LOG, log_name
+from asgard.lake.delta.snapshot import Snapshot
+from asgard.lake.folder import PREFIX, Folder
+from asgard.lake.leftovers import LOADS
+
+OURS = re.compile(re.escape(PREFIX) + r"(?P<load>[0-9a-f]{32})-[0-9a-f]{12}\.parquet")
+BATCH_FILES = 200
+
+
+def vacuum(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
+    """Deletes what only versions need that were replaced before an instant.
+
+    Args:
+        folder: the table's folder.
+        before: versions that were the newest one at this instant or later stay readable.
+        dry_run: deletes nothing and says what would go.
+    """
+    files = folder.files(PREFIX)
+    announced = {name.removesuffix(".json") for name in (folder / LOADS).files()}
+    snapshot = Snapshot.open(folder)
+    if snapshot is None or not snapshot.is_ours:
+        return Vacuumed(0, 0, -1)
+    oldest = _newest_at(snapshot, before)
+    needed = {*_names_at(folder, oldest), *_names_since(folder, oldest, snapshot.version)}
+    found = [(name, OURS.fullmatch(name)) for name in files]
+    gone = [name for name, ours in found if ours and ours["load"] not in announced and name not in needed]
+    size_bytes = sum(folder.sizes(gone).values())
+    if not dry_run:
+        for start in range(0, len(gone), BATCH_FILES):
+            folder.delete(*gone[start : start + BATCH_FILES])
+    return Vacuumed(len(gone), size_bytes, oldest)
+
+
+def _newest_at(snapshot: Snapshot, instant: datetime) -> int:
+    """The newest version at an instant; the oldest that the log tells of, if they are all younger."""
+    bound, oldest = instant.timestamp() * 1000, snapshot.version
+    for entry in snapshot.handle.history():
+        oldest = int(entry["version"])
+        if entry["timestamp"] <= bound:
+            break
+    return oldest
+
+
+def _names_at(folder: Folder, version: int) -> Iterator[str]:
+    old = Snapshot.open(folder, version)
+    return (file.path for file in old.files()) if old is not None else iter(())
+
+
+def _names_since(folder: Folder, version: int, upto: int) -> Iterator[str]:
+    """Every name of ours in the commits after a version; one that cannot be read keeps all from going."""
+    log = folder / LOG
+    for later in range(version + 1, upto + 1):
+        for name in OURS.finditer(log.read(log_name(later)).decode()):
+            yield name[0]
