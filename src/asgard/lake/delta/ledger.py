@@ -155,11 +155,16 @@ class Ledger:
             snapshot: of the table.
             again: in place of another identity.
         """
-        content = json.dumps({"format": FORMAT, "id": snapshot.table_id}).encode()
+        content = identity_of(snapshot)
         if again:
             self._own.put(IDENTITY, content)
         elif not self._own.has(IDENTITY):
             self._own.put_if_absent(IDENTITY, content)
+
+
+def identity_of(snapshot: Snapshot) -> bytes:
+    """The document that says whose records these are."""
+    return json.dumps({"format": FORMAT, "id": snapshot.table_id}).encode()
 
 
 def app_id(table_id: str, stream: str, epoch: int) -> str:

@@ -15,14 +15,20 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from asgard.core.errors import PositionLost
 from asgard.core.position import Position
 from asgard.lake.folder import Folder
 
 FORMAT = 1
+INLINE = "asgard.records"
+"""Under this name a commit carries the records of its integers, for the day that those beside the log are
+lost: JSON, by stream the integer and the record."""
+MOST_INLINE_CHARACTERS = 16_384
+"""A longer one, of a stream with thousands of files, lies beside the log alone."""
 RESYNC_HINT = "asgard resync reads the stream anew; asgard resync --accept trusts the table as it is"
 
 
@@ -57,7 +63,11 @@ class Record:
 
     def to_bytes(self) -> bytes:
         """The record as it is stored."""
-        document = {
+        return json.dumps(self.document(), ensure_ascii=False).encode()
+
+    def document(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {
             "format": FORMAT,
             "position": self.position.to_json() if self.position else None,
             "prev": self.prev,
@@ -67,7 +77,6 @@ class Record:
             "anew": self.anew,
             "since": self.since,
         }
-        return json.dumps(document, ensure_ascii=False).encode()
 
     @classmethod
     def from_bytes(cls, number: int, content: bytes) -> Record:
@@ -110,8 +119,10 @@ class Positions:
         slug = re.sub(r"[^a-z0-9]+", "-", stream.lower()).strip("-")[:60]
         name = f"{slug}-{hashlib.sha256(stream.encode()).hexdigest()[:12]}"
         self.stream = stream
-        self._records = folder / f"positions/{name}"
-        self._epochs = folder / f"epochs/{name}"
+        self.records_place = f"positions/{name}"
+        self.epochs_place = f"epochs/{name}"
+        self._records = folder / self.records_place
+        self._epochs = folder / self.epochs_place
 
     def read(self, number: int) -> Record:
         """The record of a committed integer.
@@ -141,13 +152,16 @@ class Positions:
 
     def new_epoch(self, why: str) -> int:
         """Gives the next epoch a name, durably. It counts from the commit that first uses it."""
-        epoch = self.epochs()[-1]
-        document = {"format": FORMAT, "stream": self.stream, "why": why}
-        content = json.dumps(document, ensure_ascii=False).encode()
+        epoch, content = self.epochs()[-1], self.epoch_document(why)
         while True:
             epoch += 1
             if self._epochs.put_if_absent(f"{epoch}.json", content):
                 return epoch
+
+    def epoch_document(self, why: str) -> bytes:
+        """What is written down of an epoch, as it is stored."""
+        document = {"format": FORMAT, "stream": self.stream, "why": why}
+        return json.dumps(document, ensure_ascii=False).encode()
 
     def prune(self, older_than_seconds: float, keep: Iterable[int | None]) -> int:
         """Protocol 15: deletes records that no retained version of the table can choose any more.
@@ -165,6 +179,16 @@ class Positions:
         old = [number for number in self.numbers() if number < limit and number not in kept]
         self._records.delete(*(f"{number}.json" for number in old))
         return len(old)
+
+
+def inline(records: Mapping[str, Record]) -> dict[str, str]:
+    """Records as a commit carries them, by stream; none when they are too long.
+
+    A commit outlives what lies beside the log: with it, the last commit alone says what its integers mean.
+    """
+    told = {stream: [record.number, record.document()] for stream, record in records.items()}
+    text = json.dumps(told, ensure_ascii=False)
+    return {INLINE: text} if len(text) <= MOST_INLINE_CHARACTERS else {}
 
 
 def _numbers(folder: Folder) -> list[int]:

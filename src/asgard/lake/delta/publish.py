@@ -24,7 +24,7 @@ from asgard.lake.change import Change, check_presence
 from asgard.lake.delta.commits import MARK, checkpoint, entry, sync_log
 from asgard.lake.delta.ledger import Ledger, Standing, app_id
 from asgard.lake.delta.pinned import Base
-from asgard.lake.delta.positions import Record, next_number, number_at
+from asgard.lake.delta.positions import Record, inline, next_number, number_at
 from asgard.lake.delta.quarantine import Quarantine
 from asgard.lake.delta.snapshot import FORMAT_PROPERTY, Snapshot
 from asgard.lake.disk import translated
@@ -92,15 +92,16 @@ class Publisher:
             Conflict: another load of the stream was faster, or staged files are gone.
             PositionLost: the table was restored or changed by an unknown hand meanwhile.
         """
-        started, number = change.base, 0
+        started, number, record = change.base, 0, None
         for attempt in range(MOST_ATTEMPTS):
             try:
                 change = self._made_ready(change)
-                if not number:
+                if record is None:
                     self._clear_quarantine(change.base.standing)
-                    number = self._record(change, position)
+                    record = self._record(change, position)
+                    number = record.number
                     self._commit_quarantine(number)
-                self._commit(change, number)
+                self._commit(change, record)
             except Exception as error:
                 # 11: the integer says what happened, never the exception.
                 landed = self._look(number, started, error)
@@ -152,7 +153,7 @@ class Publisher:
             raise_if_key_not_exists=False,
         )
 
-    def _record(self, change: Change, position: Position) -> int:
+    def _record(self, change: Change, position: Position) -> Record:
         """7: the meaning of the integer, before the integer."""
         self._documents.record(change.columns.table, change.columns.last_id)
         standing = change.base.standing
@@ -165,10 +166,12 @@ class Publisher:
             quarantined=self._set_aside.staged.rows if self._set_aside else 0,
             since=standing.record.since if standing.record else 0,
         )
-        while not self._positions.put(meaning.replacing() if change.base.replaces else meaning):
+        meaning = meaning.replacing() if change.base.replaces else meaning
+        while not self._positions.put(meaning):
             meaning = replace(meaning, number=meaning.number + 1)
+            meaning = meaning.replacing() if change.base.replaces else meaning
         reach("record_written")
-        return meaning.number
+        return meaning
 
     def _clear_quarantine(self, standing: Standing) -> None:
         """8: takes out what failed attempts set aside between the last two commits of the stream. Nobody can
@@ -189,7 +192,7 @@ class Publisher:
 
     # ---- the commit
 
-    def _commit(self, change: Change, number: int) -> None:
+    def _commit(self, change: Change, record: Record) -> None:
         base, snapshot = change.base, change.base.snapshot
         assert snapshot is not None
         now = int(time.time() * 1000)
@@ -209,21 +212,22 @@ class Publisher:
             [*adds, *removes],
             "overwrite" if _takes_all_out(change) else "append",
             to_delta(change.columns.table),
-            commit_properties=_properties(self._provenance(change, number), Transaction(app, number)),
+            commit_properties=_properties(self._provenance(change, record), Transaction(app, record.number)),
             post_commithook_properties=NO_HOOKS,
         )
         reach("committed")
 
-    def _provenance(self, change: Change, number: int) -> dict[str, Any]:
+    def _provenance(self, change: Change, record: Record) -> dict[str, Any]:
         request = self._request
         told = {
             "asgard.run": request.run,
             "asgard.stream": request.stream,
-            "asgard.load": str(number),
+            "asgard.load": str(record.number),
             "asgard.mode": str(request.mode),
             "asgard.rows_added": change.rows_added,
             "asgard.rows_removed": change.rows_removed,
             "isBlindAppend": request.mode is Mode.APPEND and not request.keys and not _takes_all_out(change),
+            **inline({request.stream: record}),
         }
         return {key: value for key, value in told.items() if value is not None}
 
@@ -316,10 +320,7 @@ class Publisher:
 
     def _tidy(self, before: int | None) -> None:
         """A checkpoint, so that the log stays quick to read; and records that nobody chooses any more go."""
-        checkpoint(self._folder)
-        snapshot = Snapshot.open(self._folder)
-        if snapshot is None:
-            return
+        snapshot = Snapshot(self._folder, checkpoint(self._folder))
         _, current = self._ledger.current(snapshot, self._request.stream)
         self._positions.prune(RETENTION_SECONDS, [current, before])  # 15
         if current is not None and self._quarantine.exists:

@@ -16,7 +16,7 @@ from asgard.core.errors import ConfigError, Conflict, DataError, PositionLost
 from asgard.lake.boundaries import reach
 from asgard.lake.delta.commits import MARK, Entry, entry, sync_log
 from asgard.lake.delta.ledger import Ledger, app_id
-from asgard.lake.delta.positions import RESYNC_HINT, Positions, Record, next_number
+from asgard.lake.delta.positions import RESYNC_HINT, Positions, Record, inline, next_number
 from asgard.lake.delta.snapshot import Snapshot
 from asgard.lake.folder import Folder
 from asgard.lake.schemas import to_delta
@@ -42,7 +42,7 @@ def undo(folder: Folder, run: str = "") -> None:
     target = loads[-1].version - 1
     _check_files(folder, target)
     ledger = Ledger(folder)
-    transactions = []
+    transactions, records = [], {}
     for stream in {str(load.provenance["asgard.stream"]) for load in loads}:
         positions = ledger.positions(stream)
         first = next(load for load in reversed(loads) if load.provenance["asgard.stream"] == stream)
@@ -50,12 +50,19 @@ def undo(folder: Folder, run: str = "") -> None:
         known = Record(0, None, None, 0) if before is None else positions.read(before)
         _, current = ledger.current(snapshot, stream)
         record = replace(known, number=next_number(current), prev=before, base=snapshot.version)
-        transactions.append(_begin(positions, snapshot, record, "undo"))
+        transaction, records[stream] = _begin(positions, snapshot, record, "undo")
+        transactions.append(transaction)
     with _decided(folder, transactions):
         snapshot.handle.restore(
             target,
             commit_properties=CommitProperties(
-                custom_metadata={MARK: "1", UNDONE_TO: target, "asgard.mode": "undo", "asgard.run": run},
+                custom_metadata={
+                    MARK: "1",
+                    UNDONE_TO: target,
+                    "asgard.mode": "undo",
+                    "asgard.run": run,
+                    **inline(records),
+                },
                 app_transactions=transactions,
                 max_commit_retries=0,
             ),
@@ -94,14 +101,18 @@ def accept(folder: Folder, stream: str, resync: bool) -> None:
     )
     if resync:
         record = replace(record, position=None, anew=True)
-    transaction = _begin(positions, snapshot, record, "resync" if resync else "accept")
+    transaction, record = _begin(positions, snapshot, record, "resync" if resync else "accept")
     with _decided(folder, [transaction]):
         snapshot.handle.create_write_transaction(
             [],
             "append",
             to_delta(snapshot.schema),
             commit_properties=CommitProperties(
-                custom_metadata={MARK: "1", "asgard.mode": "resync" if resync else "accept"},
+                custom_metadata={
+                    MARK: "1",
+                    "asgard.mode": "resync" if resync else "accept",
+                    **inline({stream: record}),
+                },
                 app_transactions=[transaction],
                 max_commit_retries=0,
             ),
@@ -125,7 +136,7 @@ def _decided(folder: Folder, transactions: Sequence[Transaction]) -> Iterator[No
             raise
 
 
-def _begin(positions: Positions, snapshot: Snapshot, record: Record, why: str) -> Transaction:
+def _begin(positions: Positions, snapshot: Snapshot, record: Record, why: str) -> tuple[Transaction, Record]:
     """Names the next epoch and writes its first record; the commit that carries the result begins it."""
     epoch = positions.new_epoch(why)
     reach("epoch_written")
@@ -133,7 +144,7 @@ def _begin(positions: Positions, snapshot: Snapshot, record: Record, why: str) -
         record = replace(record, position=replace(record.position, epoch=epoch))
     if not positions.put(record):
         raise Conflict("another process is undoing or accepting, too", hint="run again")
-    return Transaction(app_id(snapshot.table_id, positions.stream, epoch), record.number)
+    return Transaction(app_id(snapshot.table_id, positions.stream, epoch), record.number), record
 
 
 def _open(folder: Folder) -> Snapshot:
