@@ -9,11 +9,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgard.core.errors import PositionLost
 from asgard.lake.delta.positions import RESYNC_HINT
 from asgard.lake.folder import Folder
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 LOG = "_delta_log"
 """The folder of the log, in a table's."""
@@ -139,11 +142,26 @@ def sync_log(folder: Folder, version: int) -> None:
     (folder / LOG).sync(log_name(version))
 
 
-def checkpoint(folder: Folder) -> None:
-    """Sums the log up to now in one file, durably before readers are pointed to it again."""
+def newest_at(handle: DeltaTable, instant: datetime) -> int:
+    """The newest version at an instant; the oldest that the log tells of, if they are all younger."""
+    bound, oldest = instant.timestamp() * 1000, handle.version()
+    for told in handle.history():
+        oldest = int(told["version"])
+        if told["timestamp"] <= bound:
+            break
+    return oldest
+
+
+def checkpoint(folder: Folder) -> DeltaTable:
+    """Sums the log up to now in one file, durably before readers are pointed to it again.
+
+    Returns:
+        The table as it was summed up.
+    """
     handle, log = folder.delta(), folder / LOG
     handle.create_checkpoint()
     log.sync(*log.files(f"{handle.version():020d}.checkpoint"), "_last_checkpoint")
+    return handle
 
 
 def identity(folder: Folder, version: int) -> tuple[object, ...]:

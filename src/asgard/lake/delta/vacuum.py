@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from asgard.core.table import Vacuumed
-from asgard.lake.delta.commits import LOG, log_name
+from asgard.lake.delta.commits import LOG, log_name, newest_at
 from asgard.lake.delta.snapshot import Snapshot
 from asgard.lake.folder import PREFIX, Folder
 from asgard.lake.leftovers import LOADS
@@ -39,7 +39,7 @@ def vacuum(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
     snapshot = Snapshot.open(folder)
     if snapshot is None or not snapshot.is_ours:
         return Vacuumed(0, 0, -1)
-    oldest = _newest_at(snapshot, before)
+    oldest = newest_at(snapshot.handle, before)
     needed = {*_names_at(folder, oldest), *_names_since(folder, oldest, snapshot.version)}
     found = [(name, OURS.fullmatch(name)) for name in files]
     gone = [name for name, ours in found if ours and ours["load"] not in announced and name not in needed]
@@ -48,16 +48,6 @@ def vacuum(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
         for start in range(0, len(gone), BATCH_FILES):
             folder.delete(*gone[start : start + BATCH_FILES])
     return Vacuumed(len(gone), size_bytes, oldest)
-
-
-def _newest_at(snapshot: Snapshot, instant: datetime) -> int:
-    """The newest version at an instant; the oldest that the log tells of, if they are all younger."""
-    bound, oldest = instant.timestamp() * 1000, snapshot.version
-    for entry in snapshot.handle.history():
-        oldest = int(entry["version"])
-        if entry["timestamp"] <= bound:
-            break
-    return oldest
 
 
 def _names_at(folder: Folder, version: int) -> Iterator[str]:
