@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from asgard.core.errors import Conflict, DataError
 from asgard.core.table import DataFile, Mount, Staged
-from asgard.lake.delta.pinned import Base, Columns
+from asgard.lake.columns import Columns
+from asgard.lake.delta.pinned import Base
 from asgard.lake.delta.snapshot import LakeFile
 from asgard.lake.folder import Folder
 from asgard.lake.statistics import figures_of

@@ -18,7 +18,8 @@ from asgard.core.errors import DataError
 from asgard.core.stream import Mode
 from asgard.core.table import DataFile, LoadRequest, Staged
 from asgard.lake.change import Change, check_file
-from asgard.lake.delta.pinned import Base, Columns
+from asgard.lake.columns import Columns
+from asgard.lake.delta.pinned import Base
 from asgard.lake.delta.snapshot import LakeFile
 from asgard.lake.folder import Folder
 from asgard.lake.rewrite import rows_of

@@ -6,37 +6,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import Mode
 from asgard.core.table import Evolution, LoadRequest
 from asgard.core.types import canonical_schema
+from asgard.lake.columns import Columns, check_request, replacement
 from asgard.lake.delta.ledger import Ledger, Standing
 from asgard.lake.delta.snapshot import Snapshot
 from asgard.lake.folder import Folder
 from asgard.lake.schemas import SchemaDocuments, last_field_id, with_field_ids
 from asgard.lake.widening import evolved
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a load makes of the table's columns.
-
-    Attributes:
-        table: the table's schema after the load, every field with its id.
-        staged: the columns that come, in the table's types and order.
-        evolution: how they differ.
-        last_id: the highest field id ever given.
-    """
-
-    table: pa.Schema
-    staged: pa.Schema
-    evolution: Evolution
-    last_id: int
-
-    @property
-    def wider(self) -> frozenset[str]:
-        """Columns whose type becomes wider: every file that stays is written anew with them."""
-        return frozenset(self.evolution.rewritten)
 
 
 @dataclass(frozen=True)
@@ -96,12 +74,12 @@ class Base:
             ConfigError: a key is none of the columns.
         """
         incoming = canonical_schema(request.schema)
-        _check_request(incoming, request)
+        check_request(incoming, request)
         known = None if self.snapshot is None else self.snapshot.schema
         if known is None or not known.names:
             evolution, target = Evolution(), incoming
         elif self.replaces:
-            evolution, target = _replacement(known, incoming), incoming
+            evolution, target = replacement(known, incoming), incoming
         else:
             known, evolution = evolved(known, request)
             target = pa.schema([*known, *(incoming.field(name) for name in evolution.added)])
@@ -109,30 +87,3 @@ class Base:
         table, last = with_field_ids(target, known, last)
         staged = pa.schema([field for field in table if field.name in incoming.names])
         return Columns(table, staged, evolution, last)
-
-
-def _replacement(known: pa.Schema, incoming: pa.Schema) -> Evolution:
-    """A column with another type is another column: the old one went, a new one came."""
-    changed = {name for name in incoming.names if name in known.names and
-               known.field(name).type != incoming.field(name).type}  # fmt: skip
-    return Evolution(
-        added=tuple(name for name in incoming.names if name not in known.names or name in changed),
-        missing=tuple(name for name in known.names if name not in incoming.names or name in changed),
-    )
-
-
-def _check_request(incoming: pa.Schema, request: LoadRequest) -> None:
-    if not incoming.names:
-        raise DataError("the stream has no columns", hint="a table needs at least one")
-    if request.mode in (Mode.MERGE, Mode.HISTORY) and not request.keys:
-        raise ConfigError(f"{request.mode} needs a key", hint="set primary_key, or use append or replace")
-    asked = [*request.keys, *([request.order_by] if request.order_by else [])]
-    strange = [name for name in asked if name not in incoming.names]
-    if strange:
-        raise ConfigError(
-            f"the key columns {', '.join(strange)} do not come",
-            hint=f"there are: {', '.join(incoming.names)}",
-        )
-    nested = [name for name in asked if pa.types.is_nested(incoming.field(name).type)]
-    if nested:
-        raise ConfigError(f"{', '.join(nested)} cannot be a key: it is a list, struct or map")
