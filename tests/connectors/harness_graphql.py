@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors._api_cursor import Stand
+from asgard.connectors._api.cursor import Stand
 from asgard.connectors.graphql import GraphqlSource
 from asgard.core.errors import AuthenticationError, ConfigError, Unreachable
 from asgard.testing.connectors import CursorWanted, Harness, Wanted

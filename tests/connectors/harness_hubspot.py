@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from asgard.connectors._api_cursor import Stand
+from asgard.connectors._api.cursor import Stand
 from asgard.connectors.hubspot import HubspotSource
 from asgard.core.errors import AuthenticationError, ConfigError, Unreachable
 from asgard.testing.connectors import CursorWanted, Harness, Wanted

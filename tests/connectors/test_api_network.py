@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors._api_config import ApiConfig
+from asgard.connectors._api.config import ApiConfig
 from asgard.connectors.hubspot import HubspotConfig, HubspotSource
 from asgard.connectors.rest import RestSource
 from asgard.core.errors import Unreachable

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from asgard.connectors import _file_sets
+from asgard.connectors._files import sets as _file_sets
 from asgard.connectors.files import FilesConfig, FilesSource
 from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError, DataError, PositionLost, QueryError

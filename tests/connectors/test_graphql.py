@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors._api_config import ApiConfig
+from asgard.connectors._api.config import ApiConfig
 from asgard.connectors.graphql import GraphqlSource
 from asgard.core.errors import ConfigError, DataError, QueryError
 from tests.connectors.reading import load

@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewPartitions
 
-from asgard.connectors import _kafka_reader
+from asgard.connectors._kafka import reader as _kafka_reader
 from asgard.connectors.kafka import KafkaConfig, KafkaSource, KafkaStreamOptions
 from asgard.core.batch import Batch, Progress
 from asgard.core.errors import ConfigError, PositionLost, QueryError, Unreachable

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors._kafka_reach import no_answer, parted
+from asgard.connectors._kafka.reach import no_answer, parted
 from asgard.connectors.kafka import KafkaConfig, KafkaSource
 from asgard.core.errors import AsgardError, AuthenticationError, ConfigError, Unreachable
 from tests.servers.api import Api

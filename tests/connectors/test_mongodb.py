@@ -20,8 +20,8 @@ from bson.timestamp import Timestamp
 from pydantic import ValidationError as BadConfig
 
 import asgard
-from asgard.connectors import _mongodb_splits
-from asgard.connectors._mongodb_splits import boundaries, ranges, wanted_splits
+from asgard.connectors._mongodb import splits as _mongodb_splits
+from asgard.connectors._mongodb.splits import boundaries, ranges, wanted_splits
 from asgard.connectors.mongodb import MongoConfig, MongoSource, MongoStreamOptions
 from asgard.core.errors import ConfigError, DataError, QueryError
 from asgard.core.source import ReadSettings

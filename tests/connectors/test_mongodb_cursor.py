@@ -13,8 +13,8 @@ from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from asgard.connectors import _mongodb_splits
-from asgard.connectors._mongodb_cursor import Value, value_of
+from asgard.connectors._mongodb import splits as _mongodb_splits
+from asgard.connectors._mongodb.cursor import Value, value_of
 from asgard.connectors.mongodb import MongoStreamOptions
 from asgard.core.errors import ConfigError, DataError, PositionLost, QueryError
 from asgard.core.position import DONE, Position

@@ -13,7 +13,7 @@ from bson.decimal128 import Decimal128
 from bson.objectid import ObjectId
 
 import asgard
-from asgard.connectors import _mongodb_splits
+from asgard.connectors._mongodb import splits as _mongodb_splits
 from tests.connectors.test_mongodb import Shop
 from tests.servers.mongodb import MongoServer
 

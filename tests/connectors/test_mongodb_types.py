@@ -23,9 +23,9 @@ from bson.timestamp import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asgard.connectors._mongodb_bson import FEW, GUESSES, pieces
-from asgard.connectors._mongodb_columns import Column, Layout, Seen, path_of, sampled, settled, written_path
-from asgard.connectors._mongodb_decode import Decoder, count_kinds
+from asgard.connectors._mongodb.bson import FEW, GUESSES, pieces
+from asgard.connectors._mongodb.columns import Column, Layout, Seen, path_of, sampled, settled, written_path
+from asgard.connectors._mongodb.decode import Decoder, count_kinds
 from asgard.core.errors import ConfigError, DataError
 from tests.connectors.mongodb_types import CASES, DECLARED, RESCUED, Case, Declared
 
@@ -374,7 +374,7 @@ def test_paths_are_written_and_read(path: list[str]) -> None:
 
 def test_numbers_without_pandas() -> None:
     """The decoder's arrays are laid out in buffers; bits and masks survive the way there and back."""
-    from asgard.connectors._mongodb_bson import as_arrow, as_mask
+    from asgard.connectors._mongodb.bson import as_arrow, as_mask
 
     flags = np.array([True, False, True, True, False, False, True, False, True])
     assert as_arrow(flags).to_pylist() == flags.tolist()

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors import _mysql_cursor, _mysql_splits
+from asgard.connectors._mysql import cursor as _mysql_cursor
+from asgard.connectors._mysql import splits as _mysql_splits
 from asgard.core.errors import ConfigError, PositionLost, QueryError
 from asgard.core.position import Position
 from asgard.core.stream import Mode, Selection

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from asgard.connectors import _mysql_cursor as mysql
-from asgard.connectors import _postgres_cursor as postgres
+from asgard.connectors._mysql import cursor as mysql
+from asgard.connectors._postgres import cursor as postgres
 from asgard.core.errors import PositionLost
 from asgard.transport.sql_plan import CursorMark
 from tests.connectors.databases import Database

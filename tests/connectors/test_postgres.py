@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pyarrow as pa
 import pytest
 
-from asgard.connectors import _postgres_splits as splits
+from asgard.connectors._postgres import splits
 from asgard.connectors.postgres import PostgresConfig
 from asgard.core.batch import Progress
 from asgard.core.cancel import Cancel

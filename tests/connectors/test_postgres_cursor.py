@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from asgard.connectors import _postgres_splits as splits
-from asgard.connectors._postgres_cursor import CursorColumn, Mark, window_condition
+from asgard.connectors._postgres import splits
+from asgard.connectors._postgres.cursor import CursorColumn, Mark, window_condition
 from asgard.connectors.postgres import PostgresSource
 from asgard.core.errors import AsgardError, ConfigError, PositionLost
 from asgard.core.position import Position

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors._redshift_access import Access
+from asgard.connectors._redshift.access import Access
 from asgard.connectors.redshift import RedshiftConfig
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, AuthenticationError, ConfigError, Refused, Unreachable

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors import _api_spool
-from asgard.connectors._api_config import ApiConfig
-from asgard.connectors._api_options import ApiStreamOptions
+from asgard.connectors._api import spool as _api_spool
+from asgard.connectors._api.config import ApiConfig
+from asgard.connectors._api.options import ApiStreamOptions
 from asgard.connectors.rest import RestSource
 from asgard.core.errors import AuthenticationError, ConfigError, DataError, QueryError
 from asgard.core.stream import Selection

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import asgard
-from asgard.connectors import _api_gathering, _api_spool
-from asgard.connectors._api_config import ApiConfig
+from asgard.connectors._api import gathering as _api_gathering
+from asgard.connectors._api import spool as _api_spool
+from asgard.connectors._api.config import ApiConfig
 from asgard.connectors.rest import RestSource
 from asgard.core.errors import ConfigError, DataError, PositionLost, SchemaChanged, Unreachable
 from asgard.core.stream import Selection

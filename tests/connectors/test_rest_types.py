@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asgard.connectors._api_config import ApiConfig
+from asgard.connectors._api.config import ApiConfig
 from asgard.connectors.rest import RestSource
 from asgard.core.errors import DataError
 from tests.connectors.reading import Loaded, load

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asgard.connectors._file_sets import SPLIT_BYTES
+from asgard.connectors._files.sets import SPLIT_BYTES
 from tests.servers.postgres import Server
 
 PASSWORD = "kept-in-a-file-0c61"

@@ -5,7 +5,7 @@ Reference: https://learn.microsoft.com/en-us/rest/api/storageservices/blob-servi
 
 from __future__ import annotations
 
-from asgard.connectors._file_objects import ObjectsConfig, ObjectsSource
+from asgard.connectors._files.objects import ObjectsConfig, ObjectsSource
 from asgard.core.source import Example
 from asgard.transport.cloud_azure import AzureConnection
 

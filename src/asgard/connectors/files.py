@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from pydantic import AliasChoices, Field
 
-from asgard.connectors._file_formats import FormatName
-from asgard.connectors._file_source import FileSource
+from asgard.connectors._files.formats import FormatName
+from asgard.connectors._files.source import FileSource
 from asgard.core.config import Config, LocalPath
 from asgard.core.source import Example
 from asgard.transport.files import LocalDisk, existing_folder, translated

@@ -5,7 +5,7 @@ Reference: https://cloud.google.com/storage/docs/xml-api/overview
 
 from __future__ import annotations
 
-from asgard.connectors._file_objects import ObjectsConfig, ObjectsSource
+from asgard.connectors._files.objects import ObjectsConfig, ObjectsSource
 from asgard.core.source import Example
 from asgard.transport.cloud_gcs import GCSConnection
 

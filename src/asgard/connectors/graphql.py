@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import Field
 
-from asgard.connectors._api_config import ApiConfig
-from asgard.connectors._api_options import ApiStreamOptions
-from asgard.connectors._api_source import ApiSource
+from asgard.connectors._api.config import ApiConfig
+from asgard.connectors._api.options import ApiStreamOptions
+from asgard.connectors._api.source import ApiSource
 from asgard.core.errors import ConfigError, QueryError
 from asgard.core.source import Example, Feature
 from asgard.transport.http import Request

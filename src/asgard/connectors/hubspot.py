@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from asgard.connectors._api_config import ApiConfig
-from asgard.connectors._api_options import ApiStreamOptions
-from asgard.connectors._api_source import ApiSource
+from asgard.connectors._api.config import ApiConfig
+from asgard.connectors._api.options import ApiStreamOptions
+from asgard.connectors._api.source import ApiSource
 from asgard.core.secret import Secret
 from asgard.core.source import Example
 

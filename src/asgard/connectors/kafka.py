@@ -21,14 +21,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 
-from asgard.connectors._kafka_avro import AvroDecoder
-from asgard.connectors._kafka_client import Access, Session, access_of
-from asgard.connectors._kafka_offsets import Standing, Wish, bounds, edge_of, instant_milliseconds
-from asgard.connectors._kafka_protobuf import ProtobufDecoder
-from asgard.connectors._kafka_reader import KafkaReader, Log
-from asgard.connectors._kafka_registry import Registry
-from asgard.connectors._kafka_rows import KEY, OFFSET, PARTITION, Rows, schema_of
-from asgard.connectors._kafka_values import (
+from asgard.connectors._kafka.avro import AvroDecoder
+from asgard.connectors._kafka.client import Access, Session, access_of
+from asgard.connectors._kafka.offsets import Standing, Wish, bounds, edge_of, instant_milliseconds
+from asgard.connectors._kafka.protobuf import ProtobufDecoder
+from asgard.connectors._kafka.reader import KafkaReader, Log
+from asgard.connectors._kafka.registry import Registry
+from asgard.connectors._kafka.rows import KEY, OFFSET, PARTITION, Rows, schema_of
+from asgard.connectors._kafka.values import (
     Decoder,
     JsonColumnsDecoder,
     JsonDecoder,

@@ -1,9 +1,9 @@
 """MongoDB: collections, views and pipelines; documents kept as JSON, or flattened into typed columns.
 
-Documents come as BSON bytes and go into Arrow a column at a time. The parts: `_mongodb_bson` takes documents
-apart, `_mongodb_json` writes Extended JSON, `_mongodb_columns` and `_mongodb_decode` make columns and rescue
-what fits none, `_mongodb_asking` is what the server is asked, `_mongodb_cursor` which documents are new,
-`_mongodb_splits` who reads what. Decisions: docs/decisions/0093 to 0095.
+Documents come as BSON bytes and go into Arrow a column at a time. The parts: `_mongodb.bson` takes documents
+apart, `_mongodb.json` writes Extended JSON, `_mongodb.columns` and `_mongodb.decode` make columns and rescue
+what fits none, `_mongodb.asking` is what the server is asked, `_mongodb.cursor` which documents are new,
+`_mongodb.splits` who reads what. Decisions: docs/decisions/0093 to 0095.
 
 There is no snapshot: a document that changes while a collection is read comes as it was or as it is, and one
 that is deleted or added meanwhile may come or not. Each is read once, because `_id` never changes.
@@ -21,8 +21,8 @@ from typing import Any, Literal, Self
 import pyarrow as pa
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
-from asgard.connectors._mongodb_asking import Question, question_of, question_of_query
-from asgard.connectors._mongodb_columns import (
+from asgard.connectors._mongodb.asking import Question, question_of, question_of_query
+from asgard.connectors._mongodb.columns import (
     DOCUMENT,
     ID,
     RESCUED,
@@ -34,7 +34,7 @@ from asgard.connectors._mongodb_columns import (
     sampled,
     settled,
 )
-from asgard.connectors._mongodb_plan import Planner, Wish, statistics_of
+from asgard.connectors._mongodb.plan import Planner, Wish, statistics_of
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import AsgardError, ConfigError, QueryError
 from asgard.core.position import Position, Token
@@ -328,8 +328,8 @@ class MongoSource(Source):
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
         """The documents of a split."""
-        from asgard.connectors._mongodb_bson import pieces
-        from asgard.connectors._mongodb_decode import Decoder
+        from asgard.connectors._mongodb.bson import pieces
+        from asgard.connectors._mongodb.decode import Decoder
 
         spec = split.spec
         decoder = Decoder(Layout.from_spec(spec["layout"]), spec["keys"])
@@ -401,8 +401,8 @@ class MongoSource(Source):
         return Layout(settled(id, found, options.columns), *_flags(options))
 
     def _sampled(self, question: Question, stored: bool, options: MongoStreamOptions) -> dict[str, Seen]:
-        from asgard.connectors._mongodb_bson import pieces
-        from asgard.connectors._mongodb_decode import count_kinds
+        from asgard.connectors._mongodb.bson import pieces
+        from asgard.connectors._mongodb.decode import count_kinds
 
         half = max(options.sample_documents // 2, 1)
         asked = [question.first(half)]

@@ -1,8 +1,8 @@
 """MySQL and MariaDB: tables, views and queries, in one snapshot, every type exact or refused.
 
 Rows come by the text protocol, taken apart in bulk; several connections read ranges of a table's key at one
-instant. The parts: `_mysql_types` says how each type is carried, `_mysql_catalog` what there is,
-`_mysql_cursor` which rows are new, `_mysql_splits` and `_mysql_plan` who reads what. Decisions:
+instant. The parts: `_mysql.types` says how each type is carried, `_mysql.catalog` what there is,
+`_mysql.cursor` which rows are new, `_mysql.splits` and `_mysql.plan` who reads what. Decisions:
 docs/decisions/0090 to 0092.
 
 Reference: https://dev.mysql.com/doc/refman/8.0/en/
@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 
-from asgard.connectors._mysql_catalog import Catalog, Relation, source_of
-from asgard.connectors._mysql_plan import (
+from asgard.connectors._mysql.catalog import Catalog, Relation, source_of
+from asgard.connectors._mysql.plan import (
     MysqlPlan,
     Planner,
     Snapshot,
@@ -27,9 +27,9 @@ from asgard.connectors._mysql_plan import (
     stamped,
     take_snapshot,
 )
-from asgard.connectors._mysql_reader import MysqlReader
-from asgard.connectors._mysql_splits import Reading
-from asgard.connectors._mysql_types import Attribute, column_of
+from asgard.connectors._mysql.reader import MysqlReader
+from asgard.connectors._mysql.splits import Reading
+from asgard.connectors._mysql.types import Attribute, column_of
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import AsgardError, ConfigError, QueryError, SchemaChanged
 from asgard.core.position import Position, Token

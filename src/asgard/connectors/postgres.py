@@ -1,9 +1,9 @@
 """PostgreSQL: tables, partitioned tables, views and queries, in one snapshot, every type exact or refused.
 
 Bulk comes through DuckDB's binary reader, one connection for each range of pages, all in one exported
-snapshot; psycopg asks the catalog and holds the snapshot. The parts: `_postgres_types` says how each type is
-carried, `_postgres_catalog` what there is, `_postgres_cursor` which rows are new, `_postgres_splits` and
-`_postgres_plan` who reads what. Decisions: docs/decisions/0030 to 0033.
+snapshot; psycopg asks the catalog and holds the snapshot. The parts: `_postgres.types` says how each type is
+carried, `_postgres.catalog` what there is, `_postgres.cursor` which rows are new, `_postgres.splits` and
+`_postgres.plan` who reads what. Decisions: docs/decisions/0030 to 0033.
 
 Reference: https://www.postgresql.org/docs/current/
 """
@@ -17,11 +17,11 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import AliasChoices, Field, field_validator
 
-from asgard.connectors._postgres_catalog import Catalog, Relation
-from asgard.connectors._postgres_plan import Planner, PostgresPlan, Wish, take_snapshot
-from asgard.connectors._postgres_reader import PostgresReader
-from asgard.connectors._postgres_splits import Reading
-from asgard.connectors._postgres_types import Attribute, TypeMap
+from asgard.connectors._postgres.catalog import Catalog, Relation
+from asgard.connectors._postgres.plan import Planner, PostgresPlan, Wish, take_snapshot
+from asgard.connectors._postgres.reader import PostgresReader
+from asgard.connectors._postgres.splits import Reading
+from asgard.connectors._postgres.types import Attribute, TypeMap
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import AsgardError, ConfigError, QueryError, SchemaChanged
 from asgard.core.position import Position, Token

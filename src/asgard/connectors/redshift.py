@@ -1,9 +1,9 @@
 """Amazon Redshift, clusters and serverless: tables, views, external tables and queries.
 
 What is large is unloaded as Parquet to S3, in one transaction, and read from there by several workers; what
-is small comes over the wire. The parts: `_redshift_access` finds the server and signs in, `_redshift_catalog`
-says what there is, `_redshift_types` how each type is carried, `_redshift_cursor` which rows are new,
-`_redshift_plan` and `_redshift_unload` who reads what. Decision: docs/decisions/0098.
+is small comes over the wire. The parts: `_redshift.access` finds the server and signs in, `_redshift.catalog`
+says what there is, `_redshift.types` how each type is carried, `_redshift.cursor` which rows are new,
+`_redshift.plan` and `_redshift.unload` who reads what. Decision: docs/decisions/0098.
 
 Reference: https://docs.aws.amazon.com/redshift/latest/dg/
 """
@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, model_validator
 
-from asgard.connectors._redshift_access import Access, Where
-from asgard.connectors._redshift_catalog import Catalog, Relation
-from asgard.connectors._redshift_plan import Planner, RedshiftPlan, Wish
-from asgard.connectors._redshift_reader import RedshiftReader, Way
-from asgard.connectors._redshift_types import Attribute, Reading, reading_of
-from asgard.connectors._redshift_unload import Unloading, UnloadSettings
+from asgard.connectors._redshift.access import Access, Where
+from asgard.connectors._redshift.catalog import Catalog, Relation
+from asgard.connectors._redshift.plan import Planner, RedshiftPlan, Wish
+from asgard.connectors._redshift.reader import RedshiftReader, Way
+from asgard.connectors._redshift.types import Attribute, Reading, reading_of
+from asgard.connectors._redshift.unload import Unloading, UnloadSettings
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import AsgardError, ConfigError, QueryError, SchemaChanged
 from asgard.core.position import Position, Token

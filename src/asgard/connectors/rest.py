@@ -1,16 +1,16 @@
 """REST APIs that answer in JSON or CSV: one table for each endpoint, read page by page.
 
 The endpoints stand in asgard.yml, or in a manifest beside it. Everything else - signing in, paging, types,
-increments - is what all APIs share: `_api_source` and its neighbours.
+increments - is what all APIs share: `_api.source` and its neighbours.
 
 Reference: https://www.rfc-editor.org/rfc/rfc9110, https://www.rfc-editor.org/rfc/rfc8288 (Link)
 """
 
 from __future__ import annotations
 
-from asgard.connectors._api_config import ApiConfig
-from asgard.connectors._api_options import ApiStreamOptions
-from asgard.connectors._api_source import ApiSource
+from asgard.connectors._api.config import ApiConfig
+from asgard.connectors._api.options import ApiStreamOptions
+from asgard.connectors._api.source import ApiSource
 from asgard.core.source import Example
 
 

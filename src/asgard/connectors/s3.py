@@ -18,8 +18,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from asgard.connectors._file_formats import FilesStreamOptions
-from asgard.connectors._file_objects import ObjectsConfig, ObjectsSource
+from asgard.connectors._files.formats import FilesStreamOptions
+from asgard.connectors._files.objects import ObjectsConfig, ObjectsSource
 from asgard.core.source import Example
 from asgard.transport.cloud_s3 import S3Connection
 from asgard.transport.objects import Bucket

@@ -30,7 +30,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import AliasChoices, Field
 
-from asgard.connectors._sqlite_catalog import (
+from asgard.connectors._sqlite.catalog import (
     Relation,
     as_stream,
     looked_schema,
@@ -39,8 +39,8 @@ from asgard.connectors._sqlite_catalog import (
     query_relation,
     relations,
 )
-from asgard.connectors._sqlite_columns import batch_of, identifier, mixed_values
-from asgard.connectors._sqlite_cursor import Cursor
+from asgard.connectors._sqlite.columns import batch_of, identifier, mixed_values
+from asgard.connectors._sqlite.cursor import Cursor
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import (
     AsgardError,

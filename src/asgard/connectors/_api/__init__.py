@@ -1,0 +1,1 @@
+"""What REST, GraphQL and declarative connectors share: manifests, pages, answers, cursors."""

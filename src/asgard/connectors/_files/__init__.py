@@ -1,0 +1,1 @@
+"""What connectors of files share, on whichever storage they lie."""

@@ -1,0 +1,1 @@
+"""Kafka, piece by piece; `asgard.connectors.kafka` puts them together."""

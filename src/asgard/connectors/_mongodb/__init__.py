@@ -1,0 +1,1 @@
+"""MongoDB, piece by piece; `asgard.connectors.mongodb` puts them together."""

@@ -1,0 +1,1 @@
+"""MySQL, piece by piece; `asgard.connectors.mysql` puts them together."""

@@ -1,0 +1,1 @@
+"""PostgreSQL, piece by piece; `asgard.connectors.postgres` puts them together."""

@@ -1,0 +1,1 @@
+"""Redshift, piece by piece; `asgard.connectors.redshift` puts them together."""

@@ -1,0 +1,1 @@
+"""SQLite, piece by piece; `asgard.connectors.sqlite` puts them together."""
