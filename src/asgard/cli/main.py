@@ -48,6 +48,8 @@ COMMANDS = {
     "tokens": ("asgard.cli.tokens:tokens", "List API tokens; create or revoke one."),
     "audit": ("asgard.cli.audit:audit", "Show who did what; verify that nobody tampered with it."),
     "maintain": ("asgard.cli.maintain:maintain", "Put small files together; delete what nobody needs."),
+    "backup": ("asgard.cli.backup:backup", "Keep the state, the secrets and all positions in one file."),
+    "restore": ("asgard.cli.backup:restore", "Bring back what a backup holds."),
     "doctor": ("asgard.cli.doctor:doctor", "Examine the project, its state, tables and sources."),
     "export": ("asgard.cli.export:export", "Print what other systems take: manifests of Kubernetes."),
     "config": ("asgard.cli.config:config", "Validate the project, explain a value, print the JSON Schema."),

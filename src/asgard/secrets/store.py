@@ -137,6 +137,43 @@ class EncryptedStore:
                 self._keep(replace(ring, keys=ring.keys[:1]))
         return len(values), ring.place
 
+    def content(self) -> bytes | None:
+        """The whole store as it lies in its file, every value locked; None where there is none.
+
+        Raises:
+            Refused: it cannot be read.
+        """
+        try:
+            return self.file.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Refused(
+                f"the store {self.file} cannot be read: {error.strerror}", hint="look at its owner"
+            ) from error
+
+    def put_back(self, content: bytes) -> None:
+        """Puts a whole store, as `content` gave it, in the place of the one that is there; needs no key.
+
+        Raises:
+            ConfigError: it is no store, or a newer version wrote it.
+            Refused: it cannot be written.
+        """
+        self.parsed(content)
+        with self._locked():
+            write_privately(self.file, content)
+
+    def key_at_hand(self) -> str | None:
+        """Where the key that opens the secrets rests; None when it is not at hand."""
+        document = self._document()
+        try:
+            ring = self._ring(document)
+            for name, entry in document["secrets"].items():
+                _opened(ring, name, entry["value"])
+        except (ConfigError, Refused):
+            return None
+        return ring.place
+
     def _ring(self, document: dict[str, Any]) -> KeyRing:
         return found_ring(self._surroundings, document["id"])
 
@@ -153,18 +190,25 @@ class EncryptedStore:
             write_ring(ring.file, ring.keys)
 
     def _document(self) -> dict[str, Any]:
+        content = self.content()
+        return (
+            {"format": FORMAT, "id": uuid.uuid4().hex, "secrets": {}}
+            if content is None
+            else self.parsed(content)
+        )
+
+    def parsed(self, content: bytes) -> dict[str, Any]:
+        """What a store's file says: its `id`, and `secrets` by name, each locked.
+
+        Raises:
+            ConfigError: it is no store, or a newer version wrote it.
+        """
         try:
-            document: dict[str, Any] = json.loads(self.file.read_bytes())
+            document: dict[str, Any] = json.loads(content)
             known = document["format"] == FORMAT
             entries = document["secrets"].values() if known else ()
             whole = not known or isinstance(document["id"], str)
             whole = whole and all({"value", "set_at"} <= entry.keys() for entry in entries)
-        except FileNotFoundError:
-            return {"format": FORMAT, "id": uuid.uuid4().hex, "secrets": {}}
-        except OSError as error:
-            raise Refused(
-                f"the store {self.file} cannot be read: {error.strerror}", hint="look at its owner"
-            ) from error
         except (ValueError, KeyError, TypeError, AttributeError):
             known = whole = False
             document = {}

@@ -16,7 +16,7 @@ from typing import Any
 from asgard.state.sqlite_database import SqliteDatabase
 
 SCHEMA_VERSION = 1
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE runs (
     workspace TEXT NOT NULL,
     run TEXT NOT NULL,
@@ -61,7 +61,7 @@ class SqliteJournal:
         self._database = SqliteDatabase(file, "run history")
         self._workspace = workspace
         self._keep_days = keep_days
-        self._database.migrate(_SCHEMA, SCHEMA_VERSION)
+        self._database.migrate(SCHEMA, SCHEMA_VERSION)
 
     def start_run(self, run: str, selector: str, project: str) -> None:
         """Remembers that a run begins in this process; forgets what is too old."""
@@ -124,6 +124,16 @@ class SqliteJournal:
             if finished_at is not None:
                 known["finished_at"] = finished_at
             yield known
+
+    def last_attempt(self, job: str) -> int:
+        """The newest attempt of a job that began here; 0 when none did."""
+        with self._database.reading() as rows:
+            found = rows(
+                "SELECT run FROM runs WHERE workspace = ? AND (run = ? OR run LIKE ?)",
+                (self._workspace, job, f"{job}-%"),
+            )
+        numbers = [run.removeprefix(job).removeprefix("-") or "1" for (run,) in found]
+        return max((int(number) for number in numbers if number.isdigit()), default=0)
 
     def steps(self, run: str) -> list[dict[str, Any]]:
         """The steps of a run that have ended, in their order."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,6 +175,20 @@ class Connection:
             for kind in psycopg.postgres.types:
                 cursor.adapters.register_loader(kind.oid, TextLoader)
             yield from cursor.stream(sql, size=rows)
+
+    def copy_out(self, sql: str) -> Iterator[bytes]:
+        """What a COPY ... TO STDOUT gives, piece by piece."""
+        self._refuse_cancelled()
+        with translated(self._server), self._connection.cursor() as cursor, cursor.copy(sql) as copy:
+            for piece in copy:
+                yield bytes(piece)
+
+    def copy_in(self, sql: str, pieces: Iterable[bytes]) -> None:
+        """Gives a COPY ... FROM STDIN what another one gave; an error of `pieces` breaks it off."""
+        self._refuse_cancelled()
+        with translated(self._server), self._connection.cursor() as cursor, cursor.copy(sql) as copy:
+            for piece in pieces:
+                copy.write(piece)
 
     def columns(self, sql: str) -> list[tuple[str, int, int]]:
         """Name, type oid and type modifier of the columns that a query would give; it is not run."""

@@ -44,7 +44,7 @@ MOST_PER_USER = 50
 TOUCH_SECONDS = 60
 """A token that is used all the time is noted as used so often."""
 MOST_NOTED_CHARACTERS = 500
-_TABLES = Tables(NAME, "access.db", "store of users and tokens", SCHEMA, SCHEMA_VERSION, careful=True)
+TABLES = Tables(NAME, "access.db", "store of users and tokens", SCHEMA, SCHEMA_VERSION, careful=True)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def open_access(project: Project) -> Iterator[Access]:
     Raises:
         Unreachable, AuthenticationError, ConfigError, Refused: the database cannot be used.
     """
-    database = open_database(project, _TABLES)
+    database = open_database(project, TABLES)
     try:
         yield access_in(database, project.workspace)
     finally:

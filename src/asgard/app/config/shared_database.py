@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from asgard.app.config.project import Project
+from asgard.app.config.schedule_specs import QueueServer
 from asgard.state.database import Database
 from asgard.state.sqlite_database import SqliteDatabase
+
+if TYPE_CHECKING:
+    from asgard.transport.postgres import Server
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,16 @@ def open_database(project: Project, tables: Tables) -> Database:
         file.migrate(tables.schema, tables.version)
         return file
     from asgard.state.postgres_database import PostgresDatabase  # its driver is not for those with a file
-    from asgard.transport.postgres import Server
 
-    server = Server(
-        spec.host, spec.port, spec.database, spec.username, spec.password, spec.ssl_mode, spec.ssl_root_cert
-    )
-    shared = PostgresDatabase(server, tables.name)
+    shared = PostgresDatabase(shared_server(spec), tables.name)
     shared.migrate(tables.schema, tables.version)
     return shared
+
+
+def shared_server(spec: QueueServer) -> Server:
+    """The PostgreSQL that a project names; nothing is asked yet."""
+    from asgard.transport.postgres import Server
+
+    return Server(
+        spec.host, spec.port, spec.database, spec.username, spec.password, spec.ssl_mode, spec.ssl_root_cert
+    )

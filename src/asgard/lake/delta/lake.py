@@ -11,6 +11,7 @@ from asgard.core.errors import ConfigError
 from asgard.core.names import folder, from_folder
 from asgard.core.table import Table, TableName
 from asgard.lake.delta.commits import LOG
+from asgard.lake.delta.records import TableRecords
 from asgard.lake.delta.table import LakeTable
 from asgard.lake.disk import translated
 from asgard.lake.folder import Folder
@@ -44,9 +45,15 @@ class DeltaLake:
 
     def table(self, name: TableName) -> Table:
         """The table of that name, whether it exists or not."""
+        return LakeTable(name, self._place(name), self._limits)
+
+    def records(self, name: TableName) -> TableRecords:
+        """What lies beside the log of the table of that name."""
+        return TableRecords(self._place(name), {"table": str(name)})
+
+    def _place(self, name: TableName) -> Folder:
         # A % in a path is one of the things that Delta's kernel cannot read.
-        place = folder(name).replace("~", "%7E").replace("%", self._root.escape)
-        return LakeTable(name, self._root / place, self._limits)
+        return self._root / folder(name).replace("~", "%7E").replace("%", self._root.escape)
 
     def tables(self) -> Iterator[TableName]:
         """The names of all tables that exist, sorted."""
