@@ -17,7 +17,7 @@ from asgard.core.check import Check
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
 from asgard.core.table import TableName
-from asgard.transform.models import Front, Model, ModelFile, ModelSpec, load_models, split_front
+from asgard.transform.models import Front, FrontSaid, Model, ModelFile, ModelSpec, load_models, split_front
 from asgard.transform.order import ordered, select
 
 
@@ -30,11 +30,11 @@ def write(folder: Path, **files: str) -> Path:
     return folder / "models"
 
 
-def read_front(file: ModelFile) -> tuple[ModelSpec, tuple[Check, ...]]:
+def read_front(file: ModelFile) -> FrontSaid:
     """JSON in the place of YAML, which is the matter of another room."""
     keys = json.loads(file.front.yaml or "{}")
     checks = tuple(Check("not_null", (name,), name=name) for name in keys.pop("checks", []))
-    return ModelSpec.model_validate(keys), checks
+    return FrontSaid(ModelSpec.model_validate(keys), checks)
 
 
 def load(folder: Path) -> list[Model]:
@@ -129,10 +129,10 @@ def test_every_mistake_is_told_at_once_with_its_place(tmp_path: Path) -> None:
 def test_what_is_wrong_in_the_front_comment_is_told_with_the_rest(tmp_path: Path) -> None:
     folder = write(tmp_path, silver__a="SELECT 1", silver__b="SELECT * FROM nothing")
 
-    def fails(file: ModelFile) -> tuple[ModelSpec, tuple[Check, ...]]:
+    def fails(file: ModelFile) -> FrontSaid:
         if file.name.name == "a":
             raise ConfigError("mode: must be replace", where={"file": f"{file.file}:2:7"})
-        return ModelSpec(), ()
+        return FrontSaid(ModelSpec())
 
     with pytest.raises(ConfigError) as caught:
         load_models(folder, fails)
@@ -179,13 +179,15 @@ def test_lines_stay_where_they_are(lines: list[str], front: bool) -> None:
     ("keys", "message"),
     [
         ({"mode": "merge"}, "merge needs a primary_key"),
-        ({"mode": "history"}, "replace"),
+        ({"mode": "history"}, "history needs a primary_key"),
+        ({"mode": "merge", "primary_key": "id", "valid_from": "at"}, "for mode: history alone"),
+        ({"mode": "history", "primary_key": "id", "valid_from": "id"}, "no part of the primary_key"),
         ({"engine": "polars"}, "duckdb"),
         ({"dialect": "spark"}, "needs engine: spark"),
         ({"dialect": "oracle"}, "duckdb"),
         ({"primary_key": [1]}, "valid string"),
         ({"modus": "merge"}, "Extra inputs"),
-        ({"incremental": True}, "incremental needs mode append or merge"),
+        ({"incremental": True}, "incremental needs mode append, merge or history"),
     ],
 )
 def test_what_a_model_takes_is_checked(keys: dict[str, Any], message: str) -> None:
@@ -195,9 +197,9 @@ def test_what_a_model_takes_is_checked(keys: dict[str, Any], message: str) -> No
 
 def test_the_schema_for_editors() -> None:
     schema = ModelSpec.model_json_schema()
-    known = {"description", "mode", "primary_key", "incremental", "engine", "dialect"}
+    known = {"description", "mode", "primary_key", "valid_from", "incremental", "engine", "dialect"}
     assert set(schema["properties"]) == known
-    assert schema["properties"]["mode"]["enum"] == ["replace", "append", "merge"]
+    assert schema["properties"]["mode"]["enum"] == ["replace", "append", "merge", "history"]
     assert schema["additionalProperties"] is False
 
 

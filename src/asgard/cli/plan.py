@@ -22,7 +22,8 @@ BREAKING = 4
 @click.option(
     "--exit-code",
     is_flag=True,
-    help=f"End with {CHANGES} when something would be built, {BREAKING} when that may hurt readers.",
+    help=f"End with {CHANGES} when something would be built, {BREAKING} when that may hurt readers, or is "
+    "forbidden by a contract.",
 )
 @project_options
 @json_option
@@ -46,9 +47,9 @@ def plan(
         print_json(found.as_dict())
     else:
         show_plan(found)
-    if not exit_code or not found.building:
+    if not exit_code:
         return 0
-    return BREAKING if found.is_breaking else CHANGES
+    return BREAKING if found.is_breaking or found.is_refused else CHANGES if found.building else 0
 
 
 def show_plan(found: Plan) -> None:
@@ -81,5 +82,7 @@ def show_plan(found: Plan) -> None:
             click.secho(f"  breaking: {one.because}" if one.breaking else f"  {one.because}", fg="red")
     for one in found.blocked:
         click.echo(f"{click.style(str(one.name), bold=True)} cannot be built: {one.blocked}")
+        for reason in one.reasons:
+            click.echo(f"  {reason.text}")
     idle = len(found.models) - len(found.building) - len(found.blocked)
     click.echo(f"{len(found.building)} to build, {idle} with nothing to do", err=True)

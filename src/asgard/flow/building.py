@@ -6,8 +6,9 @@ nothing to do, and one that is killed starts again from the same versions (Promi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -19,13 +20,16 @@ from asgard.core.events import Kind
 from asgard.core.names import RESERVED_PREFIX, lake_names
 from asgard.core.position import Position
 from asgard.core.stream import Mode
-from asgard.core.table import LoadRequest, Mount, Table, TableName
-from asgard.flow.decision import Action, Decision, Question, decide
+from asgard.core.table import History, LoadRequest, Mount, Staged, Table, TableName
+from asgard.flow.decision import Action, Decision, Question, Why, decide
+from asgard.flow.drift import tell_discards, tell_evolution
+from asgard.flow.ingest import of_versions
 from asgard.flow.landing import Standard, land
 from asgard.flow.news import digest
 from asgard.flow.outcome import Outcome, Status
-from asgard.flow.reading import Landing, Tally
+from asgard.flow.reading import Landing, Tally, landed
 from asgard.flow.setting import Setting
+from asgard.flow.terms import Terms
 from asgard.transform.built import STREAM, Built, names_of
 
 __all__ = ["STREAM", "Building", "build"]
@@ -37,7 +41,7 @@ class Building:
 
     Attributes:
         sql: one SELECT.
-        mode, keys: what happens to the rows that are there.
+        terms: how its rows are laid down.
         checks: what the rows must be up to.
         upstream: the tables it reads, pinned: name to (version, mount).
         fingerprint: of the model's text and options: a changed model is built anew.
@@ -49,8 +53,7 @@ class Building:
 
     sql: str
     table: Table
-    mode: Mode
-    keys: tuple[str, ...]
+    terms: Terms
     checks: tuple[Check, ...]
     upstream: Mapping[TableName, tuple[int, Mount]]
     fingerprint: str
@@ -75,7 +78,7 @@ class Building:
             self.fingerprint, names_of(versions), names_of(seen), dict(self.definition), dict(self.beside)
         )
         return Question(
-            model, self.sql, self.mode, self.upstream, self.tables, self.incremental, self.dialect
+            model, self.sql, self.terms.mode, self.upstream, self.tables, self.incremental, self.dialect
         )
 
     def attach(self, engine: Engine) -> None:
@@ -135,37 +138,63 @@ def _build(
             engine.attach(name, mount)
     setting.tell(Kind.STEP_PHASE, {"phase": "query"})
     rows = engine.query(decision.sql)
-    own = [name for name in rows.schema.names if not name.startswith(RESERVED_PREFIX)]
-    names = lake_names(own, reserved=())
-    landing = Landing.of(rows.schema, names, setting.run, setting.clock.now(), with_extracted_at=False)
-    request = LoadRequest(
-        stream=STREAM,
-        mode=decision.mode,
-        schema=landing.schema,
-        keys=building.keys,
-        run=setting.run,
-        memory_bytes=setting.budget.engine_bytes,
-    )
+    table, terms = building.table, building.terms
+    landing = landing_of(rows.schema, setting.run, setting.clock.now())
+    anew = any(reason.why is Why.ASKED for reason in decision.reasons)
+    landing = terms.landing(landing, table.schema() if table.exists() else None, anew=anew)
     tally = Tally(splits=1)
-    with building.table.load(request) as load:
+    with table.load(_request(building, decision, landing, setting)) as load:
         if (load.position or Position()) != position:
             # What is read was worked out from the position (Promise 1): another build was faster.
             raise Conflict("somebody else has built the table meanwhile", hint="it is decided anew")
-        outcome.evolution = load.evolution
-        staged = load.stage(_batches(rows, landing, tally, setting))
+        tell_evolution(load, landing, setting, outcome)
+        aside: list[Staged] = []
+        staged = load.stage(landed(_batches(rows, tally, setting), load, landing, aside))
         tally.split_done(setting)
-        previous = building.table.mount().rows if building.table.exists() else None
-        standard = Standard(building.checks, decision.mode, previous, building.table.name)
-        commit, verdict = land(load, [staged], position.finished(building.token), standard, setting)
+        standard = _standard(building, decision)
+        rejected = Staged(tuple(file for one in aside for file in one.files)) if aside else None
+        reached = position.finished(building.token)
+        commit, verdict = land(load, [staged], reached, standard, setting, rejected)
+    tell_discards(landing, setting, outcome)
     outcome.commits.append(commit)
     outcome.checks = list(verdict.results)
     outcome.rows_read, outcome.bytes_read = tally.rows, tally.size_bytes
 
 
-def _batches(
-    rows: pa.RecordBatchReader, landing: Landing, tally: Tally, setting: Setting
-) -> Iterator[pa.RecordBatch]:
+def landing_of(schema: pa.Schema, run: str, at: datetime) -> Landing:
+    """How the columns of a SELECT lie in the lake, as far as the SELECT says it."""
+    own = [name for name in schema.names if not name.startswith(RESERVED_PREFIX)]
+    return Landing.of(schema, lake_names(own, reserved=()), run, at, with_extracted_at=False)
+
+
+def _request(building: Building, decision: Decision, landing: Landing, setting: Setting) -> LoadRequest:
+    terms, history = building.terms, None
+    if terms.mode is Mode.HISTORY:
+        # Of rows that came alone, nothing says which keys ended.
+        closes_at = landing.extracted_at if decision.action is Action.WHOLE else None
+        history = History(bool(terms.valid_from), closes_at)
+    return LoadRequest(
+        stream=STREAM,
+        mode=decision.mode,
+        schema=landing.schema,
+        keys=terms.keys,
+        history=history,
+        allow_missing=landing.allows_missing(False),
+        widens=landing.widens,
+        run=setting.run,
+        memory_bytes=setting.budget.engine_bytes,
+    )
+
+
+def _standard(building: Building, decision: Decision) -> Standard:
+    table, is_history = building.table, building.terms.mode is Mode.HISTORY
+    checks = tuple(map(of_versions, building.checks)) if is_history else building.checks
+    previous = table.mount().rows if table.exists() else None
+    return Standard(checks, decision.mode, previous, table.name, building.terms.alone)
+
+
+def _batches(rows: pa.RecordBatchReader, tally: Tally, setting: Setting) -> Generator[pa.RecordBatch]:
     for batch in rows:
         setting.cancel.check()
         tally.add(batch.num_rows, batch.nbytes, setting)
-        yield landing.dressed(batch)
+        yield batch

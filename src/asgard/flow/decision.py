@@ -6,7 +6,7 @@ table as to read everything would; where it does not, everything is read, and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -15,7 +15,7 @@ from asgard.core.names import fold
 from asgard.core.stream import Mode
 from asgard.core.table import Mount, Table, TableName
 from asgard.flow.news import News, news
-from asgard.transform.built import Built
+from asgard.transform.built import OPTIONS, Built
 
 
 class Action(StrEnum):
@@ -34,6 +34,7 @@ class Why(StrEnum):
     SQL = "sql"
     OPTIONS = "options"  # mode, key, dialect
     CHECKS = "checks"
+    CONTRACT = "contract"  # the data contract that it names promises something else
     DATA = "data"  # a table that it reads has another version
     UPSTREAM = "upstream"  # a model that it reads will be built; in plans alone
     PRODUCTION = "production"  # in an environment: what it was built beside is another model now
@@ -146,19 +147,21 @@ def _changed_parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Re
     reasons = []
     if not same_sql(before["sql"], now["sql"], now.get("dialect", "duckdb")):
         reasons.append(Reason(Why.SQL, "its SQL changed"))
-    options = [
-        key for key in ("mode", "primary_key", "dialect", "incremental") if before.get(key) != now.get(key)
-    ]
+    options = [key for key in OPTIONS if before.get(key) != now.get(key)]
     if options:
         reasons.append(Reason(Why.OPTIONS, f"its {', '.join(options)} changed"))
-    if before["checks"] != now["checks"]:
-        gone, come = (
-            [check for check in one if check not in other]
-            for one, other in ((before["checks"], now["checks"]), (now["checks"], before["checks"]))
-        )
-        text = f"its checks changed: {len(come)} came, {len(gone)} went"
-        reasons.append(Reason(Why.CHECKS, text))
+    for key, why in (("checks", Why.CHECKS), ("contract", Why.CONTRACT)):
+        was, is_ = before.get(key, []), now.get(key, [])
+        if was != is_:
+            come, gone = without(is_, was), without(was, is_)
+            named = "its checks changed" if why is Why.CHECKS else "what its contract promises changed"
+            reasons.append(Reason(why, f"{named}: {len(come)} came, {len(gone)} went"))
     return reasons or [Reason(Why.OPTIONS, "its engine changed")]
+
+
+def without(one: Sequence[str], other: Sequence[str]) -> list[str]:
+    """What one list has and another has not."""
+    return [said for said in one if said not in other]
 
 
 def _news(question: Question, built: Built) -> dict[TableName, News]:
@@ -194,6 +197,8 @@ def _why_whole(question: Question, found: Mapping[TableName, News]) -> str:
             return f"{name}: {one.why_whole}"
         if question.mode is Mode.APPEND and not one.only_added:
             return f"{name}: rows went or were changed, and append can only add"
+        if question.mode is Mode.HISTORY and not one.only_added:
+            return f"{name}: rows went or were changed, and only all rows tell which keys ended"
         if reason := why_whole(question.sql, name, question.dialect):
             return f"{name}: {reason}"
     if len(found) > 1 and not are_apart(question.sql, found, question.dialect):

@@ -32,12 +32,14 @@ class Standard:
         mode: the load's mode: after a replace the new rows are the whole table.
         previous_rows: rows of the last good version; None for a first load or when unknown.
         table: the table that is loaded, for checks that refer to itself.
+        alone: what the new rows must be up to among themselves, whatever is there; a failure stops the load.
     """
 
     checks: tuple[Check, ...]
     mode: Mode
     previous_rows: int | None = None
     table: TableName | None = None
+    alone: tuple[Check, ...] = ()
 
 
 def land(
@@ -61,6 +63,8 @@ def land(
     """
     setting.tell(Kind.STEP_PHASE, {"phase": "merge" if standard.mode is Mode.MERGE else "prepare"})
     prepared = load.prepare(staged)
+    if standard.alone:
+        _insist_alone(prepared, standard, setting)
     if not standard.checks:
         return _publish(load, prepared, position, rejected, setting), Verdict()
     verdict, quarantined, prepared = _examined(load, prepared, staged, standard, setting)
@@ -102,6 +106,17 @@ def _examined(
     if left:
         raise _stopped(Verdict(left))
     return verdict, quarantined, prepared
+
+
+def _insist_alone(prepared: Prepared, standard: Standard, setting: Setting) -> None:
+    context = AuditContext(Mode.REPLACE, None, setting.clock.now(), setting.resolve)
+    with _interruptible(setting) as engine:
+        verdict = audit(engine, standard.alone, prepared.fresh(), prepared.fresh, context)
+    if verdict.stopped_by:
+        raise ValidationError(
+            "; ".join(result.message for result in verdict.stopped_by),
+            hint="nothing was published, the last good version stays. Let the SELECT make one row of each",
+        )
 
 
 @contextmanager

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from asgard.core.check import OnFail
 from asgard.core.engine import Engine
-from asgard.core.errors import AsgardError
-from asgard.core.names import RESERVED_PREFIX, lake_names
+from asgard.core.errors import AsgardError, Bug
+from asgard.core.names import RESERVED_PREFIX
 from asgard.core.stream import Mode
 from asgard.core.table import Mount, Table, TableName
-from asgard.core.types import canonical_schema
-from asgard.flow.decision import Action, Decision, Question, Reason, Why, changed_model, decide
-from asgard.transform.built import STREAM, Built, built_by
+from asgard.flow.building import landing_of
+from asgard.flow.decision import Action, Decision, Question, Reason, Why, changed_model, decide, without
+from asgard.flow.terms import Terms
+from asgard.quality.audit import AuditContext, audit
+from asgard.transform.built import STREAM, Built, built_by, check_named
 from asgard.transform.models import Model
 
+OF_COLUMNS = ("columns", "column_count", "column_type")
+"""Kinds of checks that columns answer without rows."""
 SizeOf = Callable[[Mount], int | None]
 """Bytes of a table's files; None where they are not known."""
 
@@ -103,6 +109,7 @@ class Candidate:
         table: its own.
         question: None where a table that it reads is not there yet.
         missing: those tables.
+        terms: how its rows are laid down.
         production: for an environment beside production: what stands there, which readers would be hurt of.
     """
 
@@ -110,6 +117,7 @@ class Candidate:
     table: Table
     question: Question | None
     missing: tuple[TableName, ...] = ()
+    terms: Terms = field(default_factory=lambda: Terms(Mode.REPLACE))
     production: Standing | None = None
 
 
@@ -143,6 +151,7 @@ class Planner:
         self._engine = engine
         self._size_of = size_of
         self._rebuild = rebuild
+        self._now = datetime.now(UTC)
         self._before: dict[TableName, Planned] = {}
         self._schemas: dict[TableName, pa.Schema] = {}
 
@@ -166,7 +175,7 @@ class Planner:
         decision = self._decision(candidate, own.built if own else None, coming)
         if decision.action is Action.NOTHING:
             return Planned(model.name, decision.action, decision.mode)
-        columns, unknown = self._columns(candidate, standing)
+        columns, refused = self._columns(candidate, standing, own)
         breaking, because = hurt(model, standing.built if standing else None, columns)
         rows, size_bytes = self._figures(decision)
         pinned = candidate.question.upstream if candidate.question else {}
@@ -175,7 +184,7 @@ class Planner:
             decision.action,
             decision.mode,
             decision.reasons,
-            blocked=unknown,
+            blocked=refused,
             whole_because=decision.whole_because,
             columns=columns,
             breaking=breaking,
@@ -211,8 +220,15 @@ class Planner:
         mode = model.spec.mode if decision.action is Action.NOTHING else decision.mode
         return Decision(action, (*kept, *told), model.sql, mode, decision.rows, decision.whole_because)
 
-    def _columns(self, candidate: Candidate, standing: Standing | None) -> tuple[Columns, str]:
-        """What becomes of the columns, and why the SELECT cannot run where it cannot."""
+    def _columns(
+        self, candidate: Candidate, standing: Standing | None, own: Standing | None
+    ) -> tuple[Columns, str]:
+        """What becomes of the columns, and why the SELECT cannot run, or its contract refuses what it makes.
+
+        Args:
+            standing: the table that readers have.
+            own: the table that would be written.
+        """
         model = candidate.model
         pinned = candidate.question.upstream if candidate.question else {}
         for name in model.upstream:
@@ -228,11 +244,27 @@ class Planner:
                 made = reader.schema
         except AsgardError as error:
             return Columns(), error.what
-        names = lake_names([name for name in made.names if not name.startswith(RESERVED_PREFIX)], reserved=())
-        own = [field.with_name(names[field.name]) for field in made if field.name in names]
-        schema = canonical_schema(pa.schema(own))
-        self._schemas[model.name] = schema
-        return (compared(standing.schema, schema) if standing else Columns()), ""
+        landing, refused = landing_of(made, "", self._now), ""
+        try:
+            landing = candidate.terms.landing(landing, own.schema if own else None, anew=self._rebuild)
+            refused = self._broken_promises(model, landing.own)
+        except AsgardError as error:
+            refused = error.what
+        self._schemas[model.name] = landing.own
+        return (compared(standing.schema, landing.own) if standing else Columns()), refused
+
+    def _broken_promises(self, model: Model, schema: pa.Schema) -> str:
+        """What of its contract the columns alone show not to be kept; empty for nothing."""
+        asked = [
+            check for check in model.promises if check.kind in OF_COLUMNS and check.on_fail is OnFail.STOP
+        ]
+        if not asked:
+            return ""
+        none = Mount(schema, rows=0)
+        verdict = audit(
+            self._engine, asked, none, lambda: none, AuditContext(Mode.REPLACE, None, self._now, _nowhere)
+        )
+        return "; ".join(f"its contract: {result.message}" for result in verdict.stopped_by)
 
     def _figures(self, decision: Decision) -> tuple[int | None, int | None]:
         mounts = list(decision.rows.values())
@@ -242,6 +274,10 @@ class Planner:
             None if None in rows else sum(count or 0 for count in rows),
             None if None in sizes else sum(size or 0 for size in sizes),
         )
+
+
+def _nowhere(name: TableName) -> Mount:
+    raise Bug(f"{name} is asked for by a check of columns")
 
 
 def compared(before: pa.Schema, after: pa.Schema) -> Columns:
@@ -273,6 +309,8 @@ def hurt(model: Model, built: Built | None, columns: Columns) -> tuple[bool | No
     found += [f"column {name} is {types[1]} instead of {types[0]}" for name, types in columns.changed.items()]
     reasons = changed_model(replace(built, beside={}), built_by(model))
     found += [reason.text for reason in reasons if reason.why is Why.OPTIONS]
+    promised = (one.definition.get("contract", []) for one in (built, built_by(model)))
+    found += [f"its contract no longer promises {check_named(said)}" for said in without(*promised)]
     if Why.SQL in {reason.why for reason in reasons}:
         if not built.definition:
             return (True, "; ".join(found)) if found else (None, "what its SQL was is not known")

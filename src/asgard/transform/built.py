@@ -20,6 +20,8 @@ from asgard.transform.models import Model
 STREAM = "model"
 """The stream under which a model's table keeps its position."""
 FORMAT = 1
+OPTIONS = ("mode", "primary_key", "valid_from", "dialect", "incremental")
+"""How rows are laid down: a definition has those that are said."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ class Built:
 def definition_of(model: Model) -> dict[str, Any]:
     """What makes a model the one that it is, as JSON: SQL, how its rows are laid down, what they must be."""
     spec = model.spec.model_dump(mode="json")
-    said = {key: spec[key] for key in ("mode", "primary_key", "dialect", "incremental") if spec.get(key)}
+    said = {key: spec[key] for key in OPTIONS if spec.get(key)}
+    if model.promises:
+        said["contract"] = [check_said(check) for check in model.promises]
     return {**said, "sql": model.sql.strip(), "checks": [check_said(check) for check in model.checks]}
 
 
@@ -102,6 +106,12 @@ def check_said(check: Check) -> str:
     options = {key: check.options[key] for key in sorted(check.options)}
     said = [check.kind, list(check.columns), options, check.mostly, str(check.on_fail)]
     return json.dumps(said, default=str)
+
+
+def check_named(said: str) -> str:
+    """What `check_said` told, in short: `not_null(id)`."""
+    kind, columns, *_ = json.loads(said)
+    return f"{kind}({', '.join(columns)})" if columns else str(kind)
 
 
 def names_of(upstream: Mapping[TableName, Any]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -39,19 +40,27 @@ class ModelSpec(Config):
     """What a model's front comment takes, apart from its checks.
 
     A model runs its whole SELECT whenever a table that it reads has changed. `replace` puts the rows in the
-    place of those that are there, `append` adds them, `merge` changes and adds rows by the key. With
-    `incremental`, append and merge read only what came since the last build.
+    place of those that are there, `append` adds them, `merge` changes and adds rows by the key, `history`
+    keeps every version of a row. With `incremental` only what came since the last build is read.
     """
 
     description: str = Field(default="", description="what the table is, for people")
-    mode: Literal[Mode.REPLACE, Mode.APPEND, Mode.MERGE] = Field(
+    mode: Literal[Mode.REPLACE, Mode.APPEND, Mode.MERGE, Mode.HISTORY] = Field(
         default=Mode.REPLACE, description="what happens to the rows that are there already"
     )
-    primary_key: Columns = Field(default=(), description="columns that tell rows apart; needed for merge")
+    primary_key: Columns = Field(
+        default=(), description="columns that tell rows apart; needed for merge and history"
+    )
+    valid_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="of a history: the column of the SELECT that says since when a row holds; without it a "
+        "version begins with the build that brings it",
+    )
     incremental: bool | Columns = Field(
         default=False,
-        description="append and merge read only what came since the last build: true for whatever may be "
-        "read so, or the tables that are, the others being looked up as they are then",
+        description="append, merge and history read only what came since the last build: true for whatever "
+        "may be read so, or the tables that are, the others being looked up as they are then",
     )
     engine: Literal["duckdb", "spark"] | None = Field(
         default=None, description="what runs the SELECT; the project's `engines.default`, which is duckdb"
@@ -62,13 +71,20 @@ class ModelSpec(Config):
 
     @model_validator(mode="after")
     def _has_its_key(self) -> Self:
-        if self.mode is Mode.MERGE and not self.primary_key:
-            raise PydanticCustomError("model", "merge needs a primary_key: the columns that tell rows apart")
+        if self.mode in (Mode.MERGE, Mode.HISTORY) and not self.primary_key:
+            told = f"{self.mode} needs a primary_key: the columns that tell rows apart"
+            raise PydanticCustomError("model", told)
+        if self.valid_from is not None and self.mode is not Mode.HISTORY:
+            raise PydanticCustomError("model", "valid_from is for mode: history alone")
+        if self.valid_from in self.primary_key:
+            raise PydanticCustomError(
+                "model", "valid_from is no part of the primary_key: it tells versions apart"
+            )
         if self.dialect == "spark" and self.engine != "spark":
             raise PydanticCustomError("model", "dialect: spark needs engine: spark, which speaks it")
         if self.incremental and self.mode is Mode.REPLACE:
             raise PydanticCustomError(
-                "model", "incremental needs mode append or merge: replace reads everything"
+                "model", "incremental needs mode append, merge or history: replace reads everything"
             )
         return self
 
@@ -116,6 +132,21 @@ class ModelFile:
     front: Front
 
 
+class FrontSaid(NamedTuple):
+    """What a front comment says.
+
+    Attributes:
+        checks: of the model's own.
+        promises: the checks of the data contract that it names.
+        drift: `columns` and `types` to the words of its schema_contract; empty for nothing said.
+    """
+
+    spec: ModelSpec
+    checks: tuple[Check, ...] = ()
+    promises: tuple[Check, ...] = ()
+    drift: Mapping[str, str] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Model:
     """A table and the SELECT that makes it.
@@ -123,6 +154,7 @@ class Model:
     Attributes:
         sql: one SELECT; its lines are those of the file.
         upstream: the tables that it reads, sorted.
+        checks, promises, drift: as for `FrontSaid`.
         file: where it stands; empty for a model that was never in a file.
     """
 
@@ -132,15 +164,11 @@ class Model:
     spec: ModelSpec = field(default_factory=ModelSpec)
     checks: tuple[Check, ...] = ()
     file: str = ""
+    promises: tuple[Check, ...] = ()
+    drift: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls,
-        file: ModelFile,
-        spec: ModelSpec | None = None,
-        checks: tuple[Check, ...] = (),
-        known: tuple[TableName, ...] = (),
-    ) -> Model:
+    def of(cls, file: ModelFile, said: FrontSaid | None = None, known: tuple[TableName, ...] = ()) -> Model:
         """The model of a file; `known` as for `tables_of`.
 
         Raises:
@@ -149,7 +177,8 @@ class Model:
         # With sqlglot, which is heavy: a project without models does without.
         from asgard.transform.dependencies import parsed, refuse_all_but_a_select, tables_of
 
-        spec = spec or ModelSpec()
+        said = said or FrontSaid(ModelSpec())
+        spec = said.spec
         try:
             refuse_all_but_a_select(parsed(file.front.sql, spec.dialect), file.front.sql)
             upstream = tables_of(file.front.sql, known, spec.dialect)
@@ -161,20 +190,20 @@ class Model:
             line, column = error.where.get("line", ""), error.where.get("column", "")
             place = f"{file.file}:{line}:{column}" if line else file.file
             raise ConfigError(error.what, hint=error.hint, where={"file": place}) from error
-        return cls(file.name, file.front.sql, upstream, spec, checks, file.file)
+        return cls(
+            file.name, file.front.sql, upstream, spec, said.checks, file.file, said.promises, said.drift
+        )
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes when the SQL does (comments and white space apart), or mode, key or checks do.
+        """Changes when the SQL does (comments and white space apart), or mode, key, checks or promises do.
 
         Made from the text and not from its syntax tree, and from what a check asks and not from its object: a
         newer parser, or a newer Asgard, must not build every model anew (Promise 10).
         """
-        parts = {"mode", "primary_key", "engine", "dialect"}
-        if self.spec.incremental:
-            parts.add(
-                "incremental"
-            )  # what is left out changes nothing that was built before there was the word
+        # What is left out changes nothing that was built before there was the word.
+        later = {name for name in ("incremental", "valid_from") if getattr(self.spec, name)}
+        parts = {"mode", "primary_key", "engine", "dialect", *later}
         said: dict[str, Any] = {
             "sql": _tokens(self.sql),
             # What ran the SELECT before there was a choice.
@@ -184,13 +213,13 @@ class Model:
             },
             "checks": [
                 [check.kind, check.columns, check.options, check.mostly, str(check.on_fail)]
-                for check in self.checks
+                for check in (*self.checks, *self.promises)
             ],
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-ReadFront = Callable[[ModelFile], tuple[ModelSpec, tuple[Check, ...]]]
+ReadFront = Callable[[ModelFile], FrontSaid]
 """Reads the YAML of a front comment. It raises ConfigError for what is wrong in it."""
 
 
@@ -211,8 +240,7 @@ def load_models(folder: Path, read_front: ReadFront, known: tuple[TableName, ...
     models = []
     for file in files:
         try:
-            spec, checks = read_front(file)
-            models.append(Model.of(file, spec, checks, every))
+            models.append(Model.of(file, read_front(file), every))
         except ConfigError as error:
             mistakes.append(_line(error))
     if mistakes:

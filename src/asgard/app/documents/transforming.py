@@ -33,6 +33,7 @@ from asgard.flow.building import STREAM, Building, build
 from asgard.flow.outcome import Outcome, Status
 from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
+from asgard.flow.terms import Terms
 from asgard.observe.event_log import to_all
 
 REMEMBERED_RUNS = 100
@@ -107,8 +108,7 @@ def _transform(workspace: Workspace, task: Mapping[str, Any], name: TableName, s
     building = _Once(
         sql=asked["sql"],
         table=table,
-        mode=Mode.APPEND if asked["write_mode"] == "append" else Mode.REPLACE,
-        keys=(),
+        terms=Terms(Mode.APPEND if asked["write_mode"] == "append" else Mode.REPLACE),
         checks=(),
         upstream=upstream,
         fingerprint="",

@@ -15,6 +15,8 @@ from asgard.flow.decision import Question
 from asgard.flow.outcome import Outcome
 from asgard.flow.run import Step
 from asgard.flow.setting import Setting
+from asgard.flow.terms import Terms
+from asgard.quality.drift import Contract, Rule
 from asgard.transform.built import definition_of
 from asgard.transform.models import Model
 from asgard.transform.order import select
@@ -73,14 +75,20 @@ def question_of(workspace: Workspace, model: Model) -> Question:
     return _building(workspace, model).question
 
 
+def terms_of(model: Model) -> Terms:
+    """How a model's rows are laid down."""
+    spec = model.spec
+    rules = {part: Rule(word) for part, word in model.drift.items()}
+    return Terms(spec.mode, spec.primary_key, spec.valid_from or "", Contract(**rules))
+
+
 def _building(workspace: Workspace, model: Model) -> Building:
     upstream = {name: workspace.pinned(name) for name in model.upstream}
     return Building(
         sql=model.sql,
         table=workspace.lake.table(model.name),
-        mode=model.spec.mode,
-        keys=model.spec.primary_key,
-        checks=model.checks,
+        terms=terms_of(model),
+        checks=(*model.checks, *model.promises),
         upstream=upstream,
         fingerprint=model.fingerprint,
         definition=definition_of(model),

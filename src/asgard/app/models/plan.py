@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from asgard.app.models.models import chosen_models, question_of
+from asgard.app.models.models import chosen_models, question_of, terms_of
 from asgard.app.project.environments import BesideLake, changed_models
 from asgard.app.project.workspace import Workspace
 from asgard.core.errors import ConfigError
@@ -42,6 +42,11 @@ class Plan:
     def blocked(self) -> tuple[Planned, ...]:
         """Those that cannot be built as things are."""
         return tuple(one for one in self.models if one.blocked)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a model has reasons to be built, and its SQL or its contract forbids it."""
+        return any(one.blocked and one.reasons for one in self.models)
 
     @property
     def is_breaking(self) -> bool:
@@ -89,7 +94,7 @@ def _candidate(workspace: Workspace, model: Model) -> Candidate:
     question = None if missing else question_of(workspace, model)
     lake = workspace.lake
     production = Standing.of(lake.production.table(model.name)) if isinstance(lake, BesideLake) else None
-    return Candidate(model, table, question, missing, production)
+    return Candidate(model, table, question, missing, terms_of(model), production)
 
 
 def size_of(mount: Mount) -> int | None:
