@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import JSON_TYPE
+from asgard.transport import mysql_rows
 from tests.connectors.mysql_reading import KINDS, MysqlServer, load, options, select, shared_mysql, source_of
 from tests.connectors.mysql_types import CASES, Case, bits, proof, told
 
@@ -79,6 +82,65 @@ def test_every_value_of_every_type_arrives_as_it_was(prepared: Prepared) -> None
             there = [None if value is None else bits(value) for value in there]
         assert (case.name, told(arrived[f"c{i}"].combine_chunks())) == (case.name, there)
         assert len([value for value in there if value is not None]) >= len(case.values)
+
+
+def test_text_and_binary_rows_hold_the_same_values(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [case for case in prepared.cases if case.values]
+    count = max(len(case.values) for case in cases) + 1
+    rows = [
+        [case.values[place] if place < len(case.values) else "NULL" for case in cases]
+        for place in range(count)
+    ]
+    create(prepared, "either", [case.type for case in cases], rows)
+    source = source_of(prepared.server, prepared.database)
+    taken_apart = []
+    binary_columns = mysql_rows._binary_columns
+    monkeypatch.setattr(
+        mysql_rows, "_binary_columns", lambda *given: taken_apart.append(1) or binary_columns(*given)
+    )
+    binary = load(source, select(source, "either")).rows.sort_by("row_number_")
+    assert taken_apart
+    # A server that takes no prepared statements, as some proxies do not.
+    monkeypatch.setattr(mysql_rows, "PREPARE", 0x7F)
+    taken_apart.clear()
+    text = load(source, select(source, "either")).rows.sort_by("row_number_")
+    assert not taken_apart
+    assert binary.equals(text)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_decimal_and_any_time_arrive(prepared: Prepared, data: st.DataObject) -> None:
+    types = [(18, 0), (18, 18), (15, 2), (9, 9), (1, 0), (19, 3)]
+    columns = ", ".join(f"d{i} decimal({p}, {s})" for i, (p, s) in enumerate(types))
+    prepared.execute(
+        f"CREATE TABLE IF NOT EXISTS exact_ (n int, {columns}, t datetime(6), z timestamp(3) NULL, d date)",
+        "TRUNCATE exact_",
+    )
+    numbers = [
+        st.none() | st.integers(1 - 10**p, 10**p - 1).map(lambda whole, s=s: Decimal(whole).scaleb(-s))
+        for p, s in types
+    ]
+    moments = st.none() | st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999))
+    midnights = moments.map(lambda moment: moment and datetime.combine(moment.date(), time()))
+    seconds = st.datetimes(datetime(1971, 1, 1), datetime(2037, 12, 31)).map(
+        lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    )
+    row = st.tuples(*numbers, moments | midnights, st.none() | seconds, midnights)
+    rows = data.draw(st.lists(row, max_size=20))
+    for n, values in enumerate(rows):
+        cells = ", ".join(
+            "NULL" if v is None else f"'{v:f}'" if isinstance(v, Decimal) else f"'{v}'" for v in values
+        )
+        prepared.execute(f"INSERT INTO exact_ VALUES ({n}, {cells})")
+    source = source_of(prepared.server, prepared.database)
+    arrived = load(source, select(source, "exact_")).rows.sort_by("n").drop_columns("n").to_pylist()
+    assert [tuple(row.values()) for row in arrived] == [
+        (*values[:-2], values[-2] and values[-2].replace(tzinfo=UTC), values[-1] and values[-1].date())
+        for values in rows
+    ]
 
 
 def test_what_a_type_cannot_carry_is_refused_by_name_and_text_carries_it(prepared: Prepared) -> None:

@@ -1,289 +1,240 @@
-"""Rows of MySQL in bulk: the text protocol's packets, taken apart column by column, not cell by cell.
+"""Rows of MySQL in bulk, taken apart column by column, not cell by cell.
 
-The driver sends the query and reads the description of its columns; from there on the packets are read in
-large pieces, and numpy finds where in them the cells are: first of all rows, then of the next column, and so
-on. Arrow's string views point at the cells; no Python object is made for any. What comes is every cell's own
-bytes, unbent (docs/decisions/0090).
+A query is prepared, so that its rows come in the binary protocol: numbers and times as they are, the others
+as bytes. Where the server cannot prepare it, or a text is wanted that the binary protocol does not have, rows
+come as text. Either way numpy finds where the cells are: of the first column in all rows, then of the next
+one, and so on. No Python object is made for any (docs/decisions/0090, 0174).
 
-Every packet's number is looked at, and every row must end where its last cell does: a line that lost bytes
-fails, and never gives other values.
+Every row must end where its last cell does: a line that lost bytes fails, and never gives other values.
 
 Reference: https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response_text_resultset.html
-Reference: https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-view-layout
+Reference: https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_binary_resultset.html
+Reference: https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_command_phase_ps.html
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from asgard.core.errors import AsgardError, Unreachable
 from asgard.transport.mysql import Connection, broken, translated
+from asgard.transport.mysql_binary import FIXED, MOMENTS, fixed, moments
+from asgard.transport.mysql_packets import Packets
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pymysql.connections import Connection as Raw
+    from pymysql.connections import FieldDescriptorPacket, MySQLResult
 
-    Bytes = npt.NDArray[np.uint8]
-    Places = npt.NDArray[np.int64]
+    from asgard.transport.mysql_packets import Bytes, Piece, Places
 
-HEADER_BYTES = 4
-WHOLE_PACKET = 0xFFFFFF
-"""A packet of this size goes on in the next one."""
+PREPARE, EXECUTE, CLOSE = 0x16, 0x17, 0x19
 NULL, TWO_BYTES, THREE_BYTES, EIGHT_BYTES = 251, 252, 253, 254
-END, ERROR = 0xFE, 0xFF
-READ_AHEAD_BYTES = 1 << 15
-"""More than the driver's file ever holds, and less than the buffer has room for."""
-INLINE_BYTES = 12
-"""A view holds so many bytes itself; longer ones lie in the buffer."""
+BYTES_TYPES = frozenset({0, 15, 16, 242, 245, 246, 247, 248, 249, 250, 251, 252, 253, 254, 255})
+"""The protocol's numbers of types whose cells are the same bytes in both protocols."""
 
 
-def stream(connection: Connection, sql: str, wanted_bytes: Callable[[], int]) -> Iterator[list[pa.Array]]:
-    """The rows of a query as they come: for each piece one array of binary views for each column.
+def stream(
+    connection: Connection, sql: str, wanted_bytes: Callable[[], int], as_text: Sequence[bool]
+) -> Iterator[list[pa.Array]]:
+    """The rows of a query as they come: for each piece one array for each column.
+
+    An array is `binary` and holds what the server writes for each cell, or it holds numbers, dates, or
+    timestamps without a zone. Which of them may differ from piece to piece.
 
     The connection can be used again when all has been read; after anything else it must be closed.
 
     Args:
         wanted_bytes: about how many bytes a piece may have; asked before each. A larger row comes whole.
+        as_text: for each column whether it must come as the server's own text.
 
     Raises:
         Unreachable: the connection broke off, or what it brings is no answer of MySQL's.
         AsgardError: the server ended the query with an error.
     """
-    from pymysql.cursors import SSCursor
-
     with translated(connection):
-        cursor = SSCursor(connection.raw)
-        cursor.execute(sql)
-        result: Any = cursor._result
-        reader = _Packets(connection)
+        statement = _prepared(connection.raw, sql, as_text)
+        result = _asked(connection.raw, sql, statement)
+        reader = Packets(connection)
+    taken_apart = _text_columns if statement is None else _binary_columns
     try:
         while not reader.over:
-            buffer, starts, ends = reader.piece(wanted_bytes())
-            if len(starts):
-                yield _columns(connection, (buffer, starts, ends), result.field_count)
+            piece = reader.piece(wanted_bytes())
+            if len(piece.starts):
+                yield taken_apart(connection, piece, result.fields)
     finally:
         # Whatever is left on the line is not to be waited for by the driver.
         result.unbuffered_active = False
         result.connection = None
         if not reader.over:
             connection.break_off()
+    if statement is not None:
+        with translated(connection):
+            _close(connection.raw, statement)
 
 
-class _Packets:
-    """The packets of one result, from where its rows begin."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        raw: Any = connection.raw
-        self._file = raw._rfile
-        raw._sock.settimeout(connection.server.read_timeout_seconds)
-        self._number = raw._next_seq_id
-        self._buffer = bytearray(1 << 16)
-        self._held = 0
-        self._read_ahead = True
-        self.over = False
-
-    def piece(self, wanted_bytes: int) -> tuple[Bytes, Places, Places]:
-        """Whole rows of about so many bytes, with the places of their contents; fewer at the end."""
-        import numpy as np
-
-        starts: list[int] = []
-        ends: list[int] = []
-        place = 0
-        while True:
-            place = self._scan(place, starts, ends)
-            if self.over or (starts and place >= wanted_bytes):
-                break
-            self._fill(max(wanted_bytes, self._needed(place)))
-        taken = np.frombuffer(bytes(self._buffer[:place]), np.uint8)
-        rest = self._held - place
-        self._buffer[:rest] = self._buffer[place : self._held]
-        self._held = rest
-        return taken, np.array(starts, np.int64), np.array(ends, np.int64)
-
-    def _scan(self, place: int, starts: list[int], ends: list[int]) -> int:
-        """Notes the whole packets from here on; gives the place behind them."""
-        buffer, unpack = self._buffer, struct.Struct("<I").unpack_from
-        number, last = self._number, self._held - HEADER_BYTES
-        while place <= last:
-            header = unpack(buffer, place)[0]
-            size = header & WHOLE_PACKET
-            after = place + HEADER_BYTES + size
-            if after > self._held:
-                break
-            if header >> 24 != number:
-                if header >> 24 == 0 and buffer[place + HEADER_BYTES] == ERROR:
-                    raise self._failed(place, size)  # a server that shuts down counts anew
-                raise broken(self._connection.server, "packets are missing")
-            if size == WHOLE_PACKET:
-                self._number = number
-                if not self._joined(place):
-                    break
-                starts.append(place + HEADER_BYTES)
-                place = self._joined_end
-                ends.append(place)
-                number = self._number
-                last = self._held - HEADER_BYTES
-                continue
-            number = (number + 1) & 0xFF
-            first = buffer[place + HEADER_BYTES]
-            if first == ERROR:
-                raise self._failed(place, size)
-            if first == END and size < 9:
-                self.over = True
-                if self._held != after:
-                    raise broken(self._connection.server, "there is more than one answer")
-                self._held = place
-                break
-            starts.append(place + HEADER_BYTES)
-            ends.append(after)
-            place = after
-        self._number = number
-        return place
-
-    def _joined(self, place: int) -> bool:
-        """Makes one row of packets that go on in each other, if all of them are there."""
-        parts = []
-        at, number = place, self._number
-        while True:
-            if at + HEADER_BYTES > self._held:
-                return False
-            size = int.from_bytes(self._buffer[at : at + 3], "little")
-            if at + HEADER_BYTES + size > self._held:
-                return False
-            if self._buffer[at + 3] != number:
-                raise broken(self._connection.server, "packets are missing")
-            number = (number + 1) & 0xFF
-            parts.append((at, size))
-            at += HEADER_BYTES + size
-            if size < WHOLE_PACKET:
-                break
-        for start, _ in reversed(parts[1:]):
-            del self._buffer[start : start + HEADER_BYTES]
-        removed = HEADER_BYTES * (len(parts) - 1)
-        self._held -= removed
-        self._joined_end = at - removed
-        self._number = number
-        return True
-
-    def _needed(self, place: int) -> int:
-        """How many bytes the buffer must hold for the packet that begins here."""
-        if place + 3 > self._held:
-            return place + HEADER_BYTES
-        size = int.from_bytes(self._buffer[place : place + 3], "little")
-        if size == WHOLE_PACKET:  # nobody says how many follow
-            return max(self._held + (1 << 20), place + 2 * HEADER_BYTES + size)
-        return place + HEADER_BYTES + size
-
-    def _fill(self, needed_bytes: int) -> None:
-        if needed_bytes > len(self._buffer):
-            self._buffer.extend(bytes(needed_bytes - len(self._buffer)))
-        elif self._held == len(self._buffer):
-            self._buffer.extend(bytes(len(self._buffer)))
-        try:
-            with memoryview(self._buffer) as whole, whole[self._held :] as space:
-                if self._read_ahead:  # what the driver's file holds; from then on past it
-                    ahead = self._file.read1(min(len(space), READ_AHEAD_BYTES))
-                    count = len(ahead)
-                    space[:count] = ahead
-                    self._read_ahead = False
-                else:
-                    count = self._file.raw.readinto(space)
-        except (OSError, ValueError) as error:
-            raise broken(self._connection.server, error) from None
-        if not count:
-            raise broken(self._connection.server, "the server closed it")
-        self._held += count
-
-    def _failed(self, place: int, size: int) -> AsgardError:
-        """The error that the server ends the query with."""
-        from pymysql.err import raise_mysql_exception
-
-        start = place + HEADER_BYTES
-        self.over = True
-        try:
-            with translated(self._connection):
-                raise_mysql_exception(bytes(self._buffer[start : start + size]))
-        except AsgardError as error:
-            return error
-        return Unreachable("the server ended the query", hint="try again")
+# ---- asking
 
 
-def _columns(connection: Connection, piece: tuple[Bytes, Places, Places], count: int) -> list[pa.Array]:
-    """The cells of rows, column by column."""
-    import numpy as np
+def _prepared(raw: Raw[Any], sql: str, as_text: Sequence[bool]) -> int | None:
+    """The number of the prepared query; None where its rows are to come as text."""
+    from pymysql.connections import FieldDescriptorPacket
+    from pymysql.err import MySQLError
 
-    content, place, ends = piece
-    # What is looked at behind a cell is never used, but must be there.
-    padded = np.concatenate([content, np.zeros(INLINE_BYTES + 9, np.uint8)])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, INLINE_BYTES)
-    buffer = pa.py_buffer(content)
+    try:
+        raw._execute_command(PREPARE, sql)
+        answer = raw._read_packet()
+    except MySQLError as error:
+        if not error.args or error.args[0] in (0, None) or 2000 <= error.args[0] < 3000:
+            raise  # the line broke
+        return None  # asked plainly, the server says the same again, or does without
+    statement, columns, parameters = struct.unpack_from("<IHH", answer.get_all_data(), 1)
+    fields = []
+    for count, kept in ((parameters, False), (columns, True)):
+        for _ in range(count):
+            described = raw._read_packet(FieldDescriptorPacket)
+            if kept:
+                fields.append(described)
+        if count:
+            raw._read_packet()
+    if all(_is_told(field, text) for field, text in zip(fields, as_text, strict=True)):
+        return int(statement)
+    _close(raw, statement)
+    return None
+
+
+def _is_told(field: FieldDescriptorPacket, as_text: bool) -> bool:
+    """Whether the binary protocol has the column as it is wanted."""
+    known = field.type_code in FIXED or field.type_code in MOMENTS
+    return field.type_code in BYTES_TYPES or (known and not as_text)
+
+
+def _asked(raw: Raw[Any], sql: str, statement: int | None) -> MySQLResult:
+    """The query's result, whose columns are described and whose rows are still on the line."""
+    from pymysql.connections import MySQLResult
+    from pymysql.constants.COMMAND import COM_QUERY
+
+    if statement is None:
+        raw._execute_command(COM_QUERY, sql)
+    else:
+        raw._execute_command(EXECUTE, struct.pack("<IBI", statement, 0, 1))
+    result: Any = MySQLResult(raw)
+    result.init_unbuffered_query()
+    return result
+
+
+def _close(raw: Raw[Any], statement: int) -> None:
+    raw._execute_command(CLOSE, struct.pack("<I", statement))
+
+
+# ---- taking apart
+
+
+def _text_columns(
+    connection: Connection, piece: Piece, fields: Sequence[FieldDescriptorPacket]
+) -> list[pa.Array]:
+    """The cells of rows, column by column, as the server writes them."""
+    place = piece.starts
     arrays = []
-    for _ in range(count):
-        if (place >= ends).any():
+    for _ in fields:
+        if (place >= piece.ends).any():
             raise broken(connection.server, "a row ends before its last column")
-        length, start, null = _cells(padded, place)
-        place = start + length
-        if (place > ends).any():
-            raise broken(connection.server, "a value goes on behind its row")
-        arrays.append(_views(windows, buffer, (length, start, null)))
-    if (place != ends).any():
+        first = piece.content[place]
+        null = first == NULL
+        array, place = _cells(piece, place, first, null if null.any() else None)
+        _refuse_past_end(connection, place, piece)
+        arrays.append(array)
+    if (place != piece.ends).any():
         raise broken(connection.server, "a row goes on behind its last column")
     return arrays
 
 
-def _cells(padded: Bytes, place: Places) -> tuple[Places, Places, Bytes]:
-    """Length and start of the cells whose prefixes are here, and which of them are null."""
+def _binary_columns(
+    connection: Connection, piece: Piece, fields: Sequence[FieldDescriptorPacket]
+) -> list[pa.Array]:
+    """The cells of rows, column by column: numbers and times as such, others as bytes."""
+    nulls_bytes = (len(fields) + 9) // 8
+    place = piece.starts + 1 + nulls_bytes
+    _refuse_past_end(connection, place, piece)
+    if piece.content[piece.starts].any():
+        raise broken(connection.server, "a row does not begin as one")
+    arrays = []
+    for number, field in enumerate(fields):
+        flags = piece.content[piece.starts + 1 + (number + 2) // 8]
+        null = (flags >> ((number + 2) % 8) & 1).astype(bool) if flags.any() else None
+        if null is not None and not null.any():
+            null = None
+        if field.type_code in FIXED:
+            array, place = fixed(piece, place, field, null)
+        elif field.type_code in MOMENTS:
+            array, place = moments(piece, place, field, null)
+        elif field.type_code in BYTES_TYPES:
+            first = piece.content[place]
+            array, place = _cells(piece, place, first, null, null_has_mark=False)
+        else:
+            raise broken(connection.server, f"a column of the unknown type {field.type_code}")
+        _refuse_past_end(connection, place, piece)
+        arrays.append(array)
+    if (place != piece.ends).any():
+        raise broken(connection.server, "a row goes on behind its last column")
+    return arrays
+
+
+def _refuse_past_end(connection: Connection, place: Places, piece: Piece) -> None:
+    if (place > piece.ends).any():
+        raise broken(connection.server, "a value goes on behind its row")
+
+
+def _cells(
+    piece: Piece, place: Places, first: Bytes, null: Any, *, null_has_mark: bool = True
+) -> tuple[pa.Array, Places]:
+    """Cells of bytes behind their lengths, and the places behind them.
+
+    Args:
+        first: the first byte of each length.
+        null: which are null; None where none is.
+        null_has_mark: whether a null cell has a byte in the row.
+    """
     import numpy as np
 
-    first = padded[place]
     length = first.astype(np.int64)
     start = place + 1
-    null = first == NULL
-    if (first >= NULL).any():
+    if null is not None:
         length[null] = 0
+        if not null_has_mark:
+            start[null] -= 1
+    if (first > NULL).any():
         for mark, width in ((TWO_BYTES, 2), (THREE_BYTES, 3), (EIGHT_BYTES, 8)):
-            rows = np.flatnonzero(first == mark)
+            marked = first == mark if null is None else (first == mark) & ~null
+            rows = np.flatnonzero(marked)
             if len(rows):
                 length[rows] = sum(
-                    padded[place[rows] + 1 + i].astype(np.int64) << (8 * i) for i in range(width)
+                    piece.content[place[rows] + 1 + i].astype(np.int64) << (8 * i) for i in range(width)
                 )
                 start[rows] += width
-    return length, start, null
+    end = start + length
+    if (end > len(piece.content)).any() or (length < 0).any():
+        return pa.nulls(len(end), pa.binary()), np.full_like(end, len(piece.content) + 1)
+    return _between(piece.content, start, end, null), end
 
 
-def _views(windows: Bytes, buffer: pa.Buffer, cells: tuple[Places, Places, Bytes]) -> pa.Array:
+def _between(content: Bytes, start: Places, end: Places, null: Any) -> pa.Array:
+    """Copies of what lies between places of the content."""
     import numpy as np
 
-    length, start, null = cells
-    views = np.empty((len(length), 4), np.uint32)
-    views[:, 0] = length
-    words = windows[start].view(np.uint32)
-    # A short cell lies in its view, followed by zeros; a long one's view has its first bytes and its place.
-    views[:, 1:] = words & _masks()[np.minimum(length, INLINE_BYTES)]
-    long = np.flatnonzero(length > INLINE_BYTES)
-    if len(long):
-        views[long, 2] = 0
-        views[long, 3] = start[long]
-    valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
-    return pa.Array.from_buffers(pa.binary_view(), len(length), [valid, pa.py_buffer(views), buffer])
-
-
-def _masks() -> npt.NDArray[np.uint32]:
-    """For each length of a short cell the bits of its words that belong to it."""
-    import numpy as np
-
-    lengths = np.arange(INLINE_BYTES + 1)[:, None]
-    kept = np.where(np.arange(INLINE_BYTES)[None, :] < lengths, 0xFF, 0).astype(np.uint8)
-    return kept.view(np.uint32)
-
-
-def as_strings(array: pa.Array) -> pa.Array:
-    """Binary views taken for text without a look; for what the server itself writes in ASCII."""
-    return pa.Array.from_buffers(
-        pa.string_view(), len(array), array.buffers(), array.null_count, array.offset
+    rows = len(start)
+    # All bytes are one array whose elements are by turns a cell, and what lies before the next one.
+    offsets = np.empty((rows, 2), np.int32)
+    offsets[:, 0] = start
+    offsets[:, 1] = end
+    turns = pa.Array.from_buffers(
+        pa.binary(), 2 * rows - 1, [None, pa.py_buffer(offsets), pa.py_buffer(content)]
     )
+    every_other = pa.py_buffer(np.arange(rows, dtype=np.int32) * 2)
+    cells = turns.take(pa.Array.from_buffers(pa.int32(), rows, [None, every_other]))
+    if null is None:
+        return cells
+    valid = pa.py_buffer(np.packbits(~null, bitorder="little"))
+    return pa.Array.from_buffers(pa.binary(), rows, [valid, *cells.buffers()[1:]])

@@ -169,15 +169,17 @@ def _relation(
     checked: set[tuple[str, str]],
 ) -> Relation:
     name, kind, engine, rows, size = table
+    is_view = kind == "VIEW"
     attributes = tuple(
-        Attribute(column, str(base).lower(), str(type).lower(), charset, (name, column) in checked)
+        Attribute(
+            column, str(base).lower(), str(type).lower(), charset, (name, column) in checked, not is_view
+        )
         for column, base, type, charset, _ in columns
     )
     serial = next((column for column, *_, extra in columns if "auto_increment" in str(extra).lower()), "")
     keys: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for index, *about in indexes:
         keys[index].append(tuple(about))
-    is_view = kind == "VIEW"
     return Relation(
         name=name,
         is_view=is_view,

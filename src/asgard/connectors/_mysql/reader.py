@@ -9,7 +9,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 from asgard.connectors._mysql.plan import BEGIN, Snapshot
-from asgard.connectors._mysql.types import guard_error, value_of
+from asgard.connectors._mysql.types import BY_NATURE, guard_error, value_of
 from asgard.core.batch import Batch, Progress
 from asgard.core.cancel import Cancel
 from asgard.core.errors import AsgardError, Cancelled
@@ -80,7 +80,9 @@ class MysqlReader(Reader):
                 if self._closed:
                     return
                 self._connection = connection
-            for arrays in stream(connection, self._split.spec["sql"], lambda: self._wanted_bytes):
+            spec = self._split.spec
+            as_text = [how not in BY_NATURE for how in spec["how"]] + [True] * spec["guarded"]
+            for arrays in stream(connection, spec["sql"], lambda: self._wanted_bytes, as_text):
                 yield self._batch(arrays)
             whole = True
         finally:

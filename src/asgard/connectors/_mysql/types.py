@@ -1,7 +1,8 @@
 """MySQL's and MariaDB's types: how each arrives, and what the server is asked for so that it arrives exactly.
 
-Every cell comes as the bytes that the server writes for it; here they become values, or the load stops with
-the name of the column. FLOAT is the one type whose text does not tell the value: it is asked for as a double.
+A cell comes as a number or time, or as the bytes that the server writes for it; here it becomes a value, or
+the load stops with the name of the column. FLOAT is the one type whose text does not tell the value: it is
+asked for as a double. A table's decimals of up to 18 digits come as whole numbers of their last place.
 Dates that are none ('0000-00-00', '2024-02-00') are refused, or null where `zero_dates: "null"` says so.
 docs/reference/types-mysql.md is the table of all this, made from the tests.
 
@@ -23,7 +24,7 @@ from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import JSON_TYPE
 from asgard.transport.column_types import field_of
 from asgard.transport.mysql import ResultColumn, quote
-from asgard.transport.mysql_rows import as_strings
+from asgard.transport.mysql_binary import decimals_of
 from asgard.transport.text_proof import convert_texts, misfit
 
 INTEGERS: dict[str, tuple[pa.DataType, pa.DataType]] = {
@@ -43,6 +44,10 @@ NUMBERS = frozenset({*INTEGERS, "year", "decimal", "float", "double"})
 FAITHFUL_CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ucs2", "utf16", "utf16le", "utf32"})
 """Every text of these has a text in utf8mb4, and each its own."""
 MAX_DECIMAL_DIGITS = 38
+MAX_SCALED_DIGITS = 18
+"""Whatever has no more digits fits 64 bits, without its point."""
+BY_NATURE = frozenset({"parse", "scaled", "float32"})
+"""`Column.how` of what may come as a number or time; everything else must come as the server's text."""
 BINARY_CHARSET = 63
 
 SIMPLE: dict[str, tuple[pa.DataType, str, str]] = {
@@ -81,6 +86,7 @@ class Attribute:
         type: as the server writes it, for example `decimal(10,2) unsigned`.
         charset: of a text; empty for others.
         holds_json: a check of the table's keeps it JSON, which is how MariaDB has that type.
+        is_stored: a table has it, so that no value of it can have more digits than its type says.
     """
 
     name: str
@@ -88,6 +94,7 @@ class Attribute:
     type: str
     charset: str = ""
     holds_json: bool = False
+    is_stored: bool = False
 
     @property
     def unsigned(self) -> bool:
@@ -130,8 +137,8 @@ class Column:
     Attributes:
         field: as the stream's schema has it.
         expression: what the server is asked for.
-        how: what is done to the bytes that come: text, bytes, parse, float32, geometry, or exact (a value
-            of the user's type or an error).
+        how: what is done to the cells that come: text, bytes, parse, scaled (whole numbers of a decimal's
+            last place), float32, geometry, or exact (a value of the user's type or an error).
         guard: an SQL condition that every row fulfils; empty when there is none.
     """
 
@@ -156,10 +163,7 @@ def column_of(attribute: Attribute, wanted: str | None = None) -> Column:
     if base in INTEGERS:
         return _column(attribute, INTEGERS[base][attribute.unsigned], "parse")
     if base == "decimal":
-        precision, scale = attribute.digits
-        if precision > MAX_DECIMAL_DIGITS:
-            return _column(attribute, pa.string(), "text", label="decimal")
-        return _column(attribute, pa.decimal128(precision, scale), "parse")
+        return _decimal(attribute)
     if base == "float":
         # The text of a FLOAT has six digits; as a double it has all.
         return _column(attribute, pa.float32(), "float32", f"{name} * 1e0")
@@ -179,6 +183,17 @@ def _column(
     metadata = {JSON_TYPE: label.encode()} if label else None
     field = pa.field(attribute.name, type, metadata=metadata)
     return Column(field, expression or quote(attribute.name), how)
+
+
+def _decimal(attribute: Attribute) -> Column:
+    precision, scale = attribute.digits
+    if precision > MAX_DECIMAL_DIGITS:
+        return _column(attribute, pa.string(), "text", label="decimal")
+    type = pa.decimal128(precision, scale)
+    if attribute.is_stored and precision <= MAX_SCALED_DIGITS:
+        # Promise 2: the product of two decimals is exact. A query's value may have more digits than it says.
+        return _column(attribute, type, "scaled", f"CAST({quote(attribute.name)} * {10**scale} AS SIGNED)")
+    return _column(attribute, type, "parse")
 
 
 def _bits(attribute: Attribute) -> Column:
@@ -236,7 +251,7 @@ def _wanted(attribute: Attribute, word: str) -> Column:
     )
     if fits and not t.is_binary(field.type):
         # A decimal or double behind which `double` is written may be rounded: whoever writes it asks for it.
-        return Column(field, plain.expression, "exact", plain.guard)
+        return Column(field, name if base == "decimal" else plain.expression, "exact", plain.guard)
     raise ConfigError(
         f"column {attribute.name!r} is {attribute.type}: it cannot be had as {word}",
         hint=f"it comes as {plain.field.type} by itself, and as text",
@@ -247,17 +262,17 @@ def _wanted(attribute: Attribute, word: str) -> Column:
 
 
 def value_of(array: pa.Array, field: pa.Field, how: str, zero_dates: str = "refuse") -> pa.Array:
-    """Cells as the server wrote them, as values of the field's type.
+    """Cells as values of the field's type.
 
     Args:
-        array: binary views.
+        array: what the server wrote, as bytes; or numbers, dates, or timestamps without a zone.
         how: of the Column.
 
     Raises:
         DataError: a cell is no such value; names the column and how to allow it.
     """
     if how == "bytes":
-        return array.cast(pa.binary())
+        return array
     if how == "geometry":
         return _well_known(array, field.name)
     if how == "text":
@@ -266,19 +281,22 @@ def value_of(array: pa.Array, field: pa.Field, how: str, zero_dates: str = "refu
     if how == "exact":
         texts = _utf8(array, field.name)
         return _exact(_dated(texts, field.name, zero_dates) if is_time else texts, field)
-    if is_time:
-        return _time(_dated(as_strings(array).cast(pa.string()), field.name, zero_dates), field)
+    if how == "scaled":
+        return decimals_of(_parsed(array, pa.int64()), field.type)
     if how == "float32":
         return _parsed(array, pa.float64()).cast(pa.float32())
+    if is_time and t.is_binary(array.type):
+        return _time(_dated(_ascii(array), field.name, zero_dates), field)
     return _parsed(array, field.type)
 
 
 def _parsed(array: pa.Array, type: pa.DataType) -> pa.Array:
-    texts = as_strings(array)
-    try:
-        return texts.cast(type)
-    except pa.ArrowNotImplementedError:  # not every version of Arrow parses views
-        return texts.cast(pa.string()).cast(type)
+    return (_ascii(array) if t.is_binary(array.type) else array).cast(type)
+
+
+def _ascii(array: pa.Array) -> pa.Array:
+    """Bytes taken for text without a look: the server itself writes numbers and times in ASCII."""
+    return pa.Array.from_buffers(pa.string(), len(array), array.buffers(), array.null_count, array.offset)
 
 
 def _utf8(array: pa.Array, name: str) -> pa.Array:
