@@ -64,7 +64,8 @@ class Preparation:
             check_file(self._folder, file, columns.staged)
         change = Change(self._folder, base, columns, staged, files)
         if self._request.vanished:
-            return self._without_vanished(change)
+            change = self._without_vanished(change)
+            return self._widened(change) if columns.wider else change
         if base.replaces and base.snapshot is not None:
             change = replace(change, rows_removed=base.snapshot.total_rows)
         if self._request.keys and self._request.mode is not Mode.REPLACE:

@@ -43,10 +43,13 @@ def rows_of(
             columns = [name for name in schema.names if name in there]
             for batch in file.iter_batches(_batch_rows(file, columns), columns=columns, use_threads=False):
                 stop = start + batch.num_rows
+                batch = _in_schema(
+                    batch, schema
+                )  # first: of strings as delta-rs writes them none can be left out
                 if gone is not None and len(inside := gone.slice(*span(gone, start, stop))):
                     batch = batch.filter(pc.invert(pc.is_in(pa.arange(start, stop), value_set=inside)))
                 start = stop
-                yield _in_schema(batch, schema)
+                yield batch
 
 
 def span(numbers: pa.Int64Array, start: int, stop: int) -> tuple[int, int]:

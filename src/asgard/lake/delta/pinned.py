@@ -49,8 +49,8 @@ class Base:
         snapshot.check_writable()
         standing = ledger.standing(snapshot, request.stream)
         unborn = snapshot.is_ours and snapshot.version == 0  # a first load was killed: nothing is in it
-        # Who reads a history anew keeps it: what did not change makes no version.
-        anew = standing.anew and request.mode is not Mode.HISTORY
+        # Who reads a history anew keeps it: what did not change makes no version. Keys alone replace nothing.
+        anew = standing.anew and request.mode is not Mode.HISTORY and not request.vanished
         replaces = request.mode is Mode.REPLACE or anew or unborn
         return cls(snapshot, standing, replaces, snapshot.log_identity())
 

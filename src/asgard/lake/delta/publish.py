@@ -21,7 +21,7 @@ from asgard.core.stream import Mode
 from asgard.core.table import Commit, LoadRequest, Staged
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
-from asgard.lake.delta.commits import MARK, checkpoint, entry, sync_log
+from asgard.lake.delta.commits import MARK, check_since, checkpoint, entry, sync_log
 from asgard.lake.delta.ledger import Ledger, Standing, app_id
 from asgard.lake.delta.pinned import Base
 from asgard.lake.delta.positions import Record, inline, next_number, number_at
@@ -164,6 +164,7 @@ class Publisher:
             base=change.base.version,
             files=self._prefix,
             quarantined=self._set_aside.staged.rows if self._set_aside else 0,
+            anew=standing.anew and self._request.vanished,  # whose rows are yet to come
             since=standing.record.since if standing.record else 0,
         )
         meaning = meaning.replacing() if change.base.replaces else meaning
@@ -174,12 +175,8 @@ class Publisher:
         return meaning
 
     def _clear_quarantine(self, standing: Standing) -> None:
-        """8: takes out what failed attempts set aside between the last two commits of the stream. Nobody can
-        commit those integers any more, and from the next commit on nothing else would tell them apart."""
-        if standing.record is None or not self._quarantine.exists:
-            return
-        last, before = standing.record.number, standing.record.prev or 0
-        self._quarantine.forget(lambda stream, n: stream == self._request.stream and before < n < last)
+        if standing.record is not None:
+            self._quarantine.forget_failed(self._request.stream, standing.record.number, standing.record.prev)
 
     def _commit_quarantine(self, number: int) -> None:
         # 8: rows that are set aside go first; they show once the table has the integer.
@@ -288,6 +285,8 @@ class Publisher:
         before = change.base.standing
         if (base.standing.epoch, base.standing.number) != (before.epoch, before.number):
             raise Conflict("another load of the same stream was faster", hint="run again")
+        if base.standing.record is None and change.base.snapshot is not None:
+            _check_unchanged(self._folder, change.base.version, base.version)
         entries = (entry(self._folder, v) for v in range(change.base.version + 1, base.version + 1))
         same_files = all(found is not None and not found.touches_files for found in entries)
         columns = change.columns
@@ -326,6 +325,14 @@ class Publisher:
         if current is not None and self._quarantine.exists:
             gone = min(self._positions.read(current).since, number_at(RETENTION_SECONDS))
             self._quarantine.forget(lambda stream, n: stream == self._request.stream and n < gone)
+
+
+def _check_unchanged(folder: Folder, since: int, upto: int) -> None:
+    """Sees that nobody took rows away during a stream's first load, whose position would not be true then."""
+    try:
+        check_since(folder, since, upto)
+    except PositionLost as error:
+        raise Conflict(f"{error.what}: it is loaded on top of that", hint="run again") from error
 
 
 def _properties(provenance: dict[str, Any], *transactions: Transaction) -> CommitProperties:

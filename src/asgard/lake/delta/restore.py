@@ -17,6 +17,7 @@ from asgard.lake.boundaries import reach
 from asgard.lake.delta.commits import MARK, Entry, entry, sync_log
 from asgard.lake.delta.ledger import Ledger, app_id
 from asgard.lake.delta.positions import RESYNC_HINT, Positions, Record, inline, next_number
+from asgard.lake.delta.quarantine import Quarantine
 from asgard.lake.delta.snapshot import Snapshot
 from asgard.lake.folder import Folder
 from asgard.lake.schemas import to_delta
@@ -95,6 +96,8 @@ def accept(folder: Folder, stream: str, resync: bool) -> None:
     known = ledger.last_known(snapshot, stream)
     if known is None and not resync:
         raise PositionLost("the table's log chooses no position that is recorded", hint=RESYNC_HINT)
+    if known is not None:
+        Quarantine(folder).forget_failed(stream, known.number, known.prev)
     prev = known.number if known else None
     record = replace(
         known or Record(0, None, None, 0), number=next_number(prev), prev=prev, base=snapshot.version

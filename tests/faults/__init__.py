@@ -1,0 +1,1 @@
+"""Faults: what breaks, where, and what becomes of the data. docs/explanation/faults.md has the table."""
