@@ -21,8 +21,6 @@ class Batch:
     """Rows of one split.
 
     Attributes:
-        stream: id of the stream.
-        split: id of the split.
         data: the rows; their schema is the stream's schema.
         token: where the split stands after these rows; None when it cannot be resumed inside.
         rejected: messages that could not be decoded, for the quarantine: the same columns, null where nothing
@@ -54,12 +52,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A position without rows.
-
-    Attributes:
-        token: where the split stands.
-        done: True when the split has nothing more; nothing follows.
-    """
+    """A position without rows: where the split stands; `done` when nothing follows."""
 
     token: Token | None = None
     done: bool = False

@@ -35,11 +35,7 @@ class Cancel:
             listener()
 
     def on_cancel(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Calls the listener at the cancel, or at once when it has happened.
-
-        Returns:
-            A function that takes the listener away again.
-        """
+        """Calls the listener at the cancel, or at once when it has happened; what it gives takes it away."""
         with self._lock:
             if not self._event.is_set():
                 self._listeners.append(listener)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,13 +17,7 @@ from asgard.core.stream import Mode
 
 @dataclass(frozen=True, order=True)
 class TableName:
-    """Where a table lies: `bronze.shop.orders` or `gold.revenue`, in lake names.
-
-    Attributes:
-        layer: bronze, silver or gold.
-        source: the source's name, for bronze; empty elsewhere.
-        name: the table's lake name.
-    """
+    """Where a table lies: `bronze.shop.orders` or `gold.revenue`, in lake names; only bronze has `source`."""
 
     layer: str
     source: str
@@ -40,13 +34,8 @@ class TableName:
 
 @dataclass(frozen=True)
 class ColumnFigures:
-    """What is known of a column's values without reading them, exactly.
-
-    Attributes:
-        nulls: how many are missing.
-        smallest, largest: of the others, as int, Decimal or float; both None when there are none, or when
-            they are not known.
-    """
+    """What is known of a column's values without reading them, exactly: how many are missing, and the bounds
+    of the others as int, Decimal or float; both None when there are none, or when they are not known."""
 
     nulls: int
     smallest: Any = None
@@ -81,7 +70,6 @@ class DataFile:
 
     Attributes:
         path: relative to the table's folder.
-        rows, size_bytes: its size.
         stats: Delta statistics as JSON (numRecords, minValues, maxValues, nullCount).
         partition: partition column to value, for formats that keep it outside of the file.
     """
@@ -116,10 +104,9 @@ class Commit:
 
     Attributes:
         version: the table's version that holds it.
-        rows_added, rows_removed: rows that appeared and vanished (an update is one of each); None if unknown.
-        bytes_added: bytes of the files added.
+        rows_added, rows_removed: rows that appeared and vanished (an update is one of each).
         quarantined: rows set aside.
-        total_rows: rows of the whole table afterwards; None if unknown.
+        total_rows: rows of the whole table afterwards.
     """
 
     version: int
@@ -163,18 +150,23 @@ class Version:
 
 @dataclass(frozen=True)
 class Compacted:
-    """Small files that were put together.
-
-    Attributes:
-        version: the table's version that has them so.
-        files_before, files_after: how many they were, and are.
-        size_bytes: of those that they are.
-    """
+    """Files that were put together: how many they were and are, and the bytes of those that they are."""
 
     version: int
     files_before: int
     files_after: int
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """How a table lies. `files` of `size_bytes` are what `compact` would write anew next; none: 0. Of its
+    data files, `depth` at most lie over one key. `entries` are the versions that its log tells of."""
+
+    files: int = 0
+    size_bytes: int = 0
+    depth: int = 0
+    entries: int = 0
 
 
 @dataclass(frozen=True)
@@ -359,7 +351,11 @@ class Table(Protocol):
         ...
 
     def compact(
-        self, run: str, stopped: Callable[[], bool], alone: Callable[[], AbstractContextManager[object]]
+        self,
+        run: str,
+        stopped: Callable[[], bool],
+        alone: Callable[[], AbstractContextManager[object]],
+        order_by: Sequence[str] = (),
     ) -> Compacted | None:
         """Puts small files together, one bounded step; moves rows and changes none. It yields to writers:
         None when there is nothing to do, or somebody else was in the way.
@@ -368,11 +364,21 @@ class Table(Protocol):
             run: id of the run, for the commit's metadata.
             stopped: asked between batches: gives up, and leaves the table as it is.
             alone: held while the commit is made, against loads of this process.
+            order_by: columns; files that lie over one another by them are put in order, too.
         """
         ...
 
+    def upkeep(self, order_by: Sequence[str] = ()) -> Upkeep:
+        """How the table lies, for who decides about `compact`."""
+        ...
+
+    def expire(self, before: datetime, dry_run: bool = False) -> Vacuumed:
+        """Forgets versions that were replaced before an instant, and what only they chose; never what a
+        stream's position, or a load that is under way, is to be judged by."""
+        ...
+
     def vacuum(self, before: datetime, dry_run: bool = False) -> Vacuumed:
-        """Deletes files that only versions need that were replaced before an instant."""
+        """Deletes data files that only versions need that were replaced before an instant, and leftovers."""
         ...
 
     def undo(self, run: str = "") -> Version:
@@ -393,4 +399,8 @@ class Lake(Protocol):
 
     def tables(self) -> Iterator[TableName]:
         """The names of all tables that exist, sorted."""
+        ...
+
+    def sweep(self, before: datetime, dry_run: bool = False) -> list[str]:
+        """Deletes what lies where no table is, and was left before an instant; its paths."""
         ...

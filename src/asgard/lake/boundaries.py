@@ -25,6 +25,16 @@ BOUNDARIES = (
     "epoch_written",  # undo, accept: the new epoch has a name, nothing chooses it yet
     "restored",  # undo: data and position are back
 )
+"""Of a load, an undo, an accept."""
+
+UPKEEP = (
+    "rows_moved",  # files are written that nobody names yet
+    "moved",  # they stand for those that they were made of, perhaps not on the disk's platter yet
+    "log_shortened",  # some entries that no kept version needs are gone
+    "records_forgotten",  # position records that no kept version chooses are gone
+    "vacuumed",  # some data files that no kept version needs are gone
+)
+"""Of upkeep."""
 
 _name, _, _count = os.environ.get("ASGARD_KILL_AT", "").partition(":")
 _left = int(_count or 1)

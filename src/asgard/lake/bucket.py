@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 from deltalake import DeltaTable
@@ -128,6 +129,10 @@ class BucketFolder(Folder):
     def folders(self) -> list[str]:
         """As Folder."""
         return self.objects.folders()
+
+    def tree(self) -> dict[str, datetime]:
+        """As Folder."""
+        return {one.name: one.stored_at for one in self.objects.tree()}
 
     def identity(self, name: str) -> tuple[object, ...]:
         """As Folder."""

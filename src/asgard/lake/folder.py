@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any, Protocol, Self
 from uuid import uuid4
 
@@ -90,6 +91,13 @@ class Folder(ABC):
         """The names of the folders in it, sorted."""
 
     @abstractmethod
+    def tree(self) -> dict[str, datetime]:
+        """Every file in it and below, drafts too, by its path from here; when it was written."""
+
+    def prune(self) -> None:
+        """Takes empty folders away, itself too, where folders are made."""
+
+    @abstractmethod
     def identity(self, name: str) -> tuple[object, ...]:
         """What tells a file from another one that came into its place.
 
@@ -157,10 +165,12 @@ class Ticket(ABC):
 
     Attributes:
         load: the load's name.
+        given: the names that its files got.
         is_final: whether a commit that failed can appear no more. If not, files that it may name stay.
     """
 
     load: str
+    given: set[str]
     is_final: bool
 
     @property
@@ -170,7 +180,9 @@ class Ticket(ABC):
 
     def new_name(self) -> str:
         """A file name that nobody has; from any thread."""
-        return f"{self.prefix}{uuid4().hex[:12]}.parquet"
+        name = f"{self.prefix}{uuid4().hex[:12]}.parquet"
+        self.given.add(name)
+        return name
 
     @abstractmethod
     def doubt(self) -> None:

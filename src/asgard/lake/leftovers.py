@@ -20,7 +20,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -51,6 +51,7 @@ class LocalTicket(Ticket):
     load: str
     path: Path
     _descriptor: int
+    given: set[str] = field(default_factory=set)
 
     is_final = True
     """A rename that failed was none, and none comes after the process."""
@@ -78,9 +79,8 @@ def announce(folder: LocalFolder, version: int) -> LocalTicket:
     """
     load = uuid4().hex
     place = folder.path / LOADS
-    make_folder(place)
     draft = place / f".{load}"
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    descriptor = _created(draft)
     try:
         # Locked before it has its name: a sweep never sees a ticket of a living load unlocked.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -95,6 +95,14 @@ def announce(folder: LocalFolder, version: int) -> LocalTicket:
             draft.unlink()
         raise
     return LocalTicket(load, path, descriptor)
+
+
+def _created(draft: Path) -> int:
+    """Makes a file and the folders above it, again when upkeep has just taken an empty one away."""
+    while True:
+        make_folder(draft.parent)
+        with suppress(FileNotFoundError):
+            return os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
 
 
 @dataclass(frozen=True)
@@ -204,6 +212,9 @@ def settle(folder: Folder, ticket: Ticket, committed: Callable[[], set[str] | No
     """
     with suppress(OSError, AsgardError):
         known = committed()
+        if known is not None and ticket.given <= known:
+            ticket.close()
+            return
         if known is not None:
             folder.delete(*(name for name in folder.files(ticket.prefix) if name not in known))
             twins = folder / QUARANTINE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
@@ -90,6 +91,23 @@ class LocalFolder(Folder):
         with suppress(FileNotFoundError), os.scandir(self.path) as inside:
             return sorted(one.name for one in inside if one.is_dir())
         return []
+
+    def tree(self) -> dict[str, datetime]:
+        """As Folder."""
+        found = {}
+        for place, _, names in os.walk(self.path):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    path = os.path.join(place, name)
+                    at = datetime.fromtimestamp(os.stat(path).st_mtime, UTC)
+                    found[os.path.relpath(path, self.path)] = at
+        return dict(sorted(found.items()))
+
+    def prune(self) -> None:
+        """As Folder."""
+        for place, _, _ in os.walk(self.path, topdown=False):
+            with suppress(OSError):  # it is not empty, or somebody took it away
+                os.rmdir(place)
 
     def identity(self, name: str) -> tuple[object, ...]:
         """As Folder."""

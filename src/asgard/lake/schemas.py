@@ -11,7 +11,7 @@ Reference: https://github.com/apache/parquet-format/blob/master/src/main/thrift/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -169,6 +169,14 @@ class SchemaDocuments:
         """Schema id to its document."""
         names = (name for name in self._folder.files() if name.endswith(".json"))
         return {name.removesuffix(".json"): json.loads(self._folder.read(name)) for name in names}
+
+    def forget(self, but: Collection[str]) -> list[str]:
+        """Deletes documents, but those and the one with the highest field id; the ids of the deleted."""
+        there = self.all()
+        highest = max(there, key=lambda one: (int(there[one]["last_field_id"]), one), default="")
+        gone = [one for one in there if one not in but and one != highest]
+        self._folder.delete(*(f"{one}.json" for one in gone))
+        return gone
 
     def record(self, schema: pa.Schema, last_id: int) -> str:
         """Writes the schema down, durably, if it is new.

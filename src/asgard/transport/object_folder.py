@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -140,6 +140,10 @@ class ObjectFolder:
             if "/" not in one["path"].removeprefix(self.key_of("")):
                 found.append(_about(one))
         return found
+
+    def tree(self) -> list[ObjectAbout]:
+        """All objects in it and below; their names are paths from here."""
+        return [replace(_about(one), name=one["path"].removeprefix(self.key_of(""))) for one in self._listed("")]
 
     def first_after(self, name: str) -> str | None:
         """The name of the first object behind that name, in its order."""

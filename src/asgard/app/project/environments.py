@@ -20,7 +20,18 @@ from asgard.app.config.project import Project
 from asgard.app.project.workspace import Workspace
 from asgard.core.errors import ConfigError, Refused
 from asgard.core.position import Position
-from asgard.core.table import Compacted, Lake, Load, LoadRequest, Mount, Table, TableName, Vacuumed, Version
+from asgard.core.table import (
+    Compacted,
+    Lake,
+    Load,
+    LoadRequest,
+    Mount,
+    Table,
+    TableName,
+    Upkeep,
+    Vacuumed,
+    Version,
+)
 from asgard.transform.built import STREAM, Built, built_by
 from asgard.transform.models import Model
 
@@ -110,6 +121,10 @@ class BesideLake:
         there = {name for name in self.production.tables() if name not in self.changed}
         yield from sorted(there | {name for name in self.changed if self.own.table(name).exists()})
 
+    def sweep(self, before: datetime, dry_run: bool = False) -> list[str]:
+        """In the environment's own place alone."""
+        return self.own.sweep(before, dry_run)
+
 
 class Production:
     """A table of production, to be read alone."""
@@ -153,10 +168,22 @@ class Production:
         return self._table.versions(limit)
 
     def compact(
-        self, run: str, stopped: Callable[[], bool], alone: Callable[[], AbstractContextManager[object]]
+        self,
+        run: str,
+        stopped: Callable[[], bool],
+        alone: Callable[[], AbstractContextManager[object]],
+        order_by: Sequence[str] = (),
     ) -> Compacted | None:
         """Does nothing: production tidies up itself."""
         return None
+
+    def upkeep(self, order_by: Sequence[str] = ()) -> Upkeep:
+        """There is nothing to do from here."""
+        return Upkeep()
+
+    def expire(self, before: datetime, dry_run: bool = False) -> Vacuumed:
+        """Does nothing: production tidies up itself."""
+        return Vacuumed(0, 0, -1)
 
     def vacuum(self, before: datetime, dry_run: bool = False) -> Vacuumed:
         """Does nothing: production tidies up itself."""

@@ -44,6 +44,7 @@ class BucketTicket(Ticket):
     load: str
     folder: BucketFolder = field(repr=False)
     version: int
+    given: set[str] = field(default_factory=set)
     _doubted: bool = False
 
     is_final = False

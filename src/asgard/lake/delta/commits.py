@@ -137,6 +137,18 @@ def check_since(folder: Folder, base: int, upto: int) -> None:
             )
 
 
+def grown_to(folder: Folder, version: int) -> int | None:
+    """The newest version since that one, where all later ones only brought files; None where one did more."""
+    while True:
+        try:
+            lines = (folder / LOG).read(log_name(version + 1)).splitlines()
+        except FileNotFoundError:
+            return version
+        if not all(line.startswith((b'{"add"', b'{"txn"', b'{"commitInfo"')) for line in lines if line):
+            return None
+        version += 1
+
+
 def sync_log(folder: Folder, version: int) -> None:
     """Protocol 12: puts a commit onto the disk, which the writer of the log leaves to chance."""
     (folder / LOG).sync(log_name(version))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 from asgard.core.errors import ConfigError
 from asgard.core.names import folder, from_folder
 from asgard.core.table import Table, TableName
 from asgard.lake.delta.commits import LOG
+from asgard.lake.delta.orphans import swept
 from asgard.lake.delta.records import TableRecords
 from asgard.lake.delta.table import LakeTable
 from asgard.lake.disk import translated
@@ -67,6 +69,13 @@ class DeltaLake:
             names = [from_folder(place.replace(self._root.escape, "%")) for place in places]
             there = list(pool.map(self._exists, places, names))
         yield from sorted(name for name, exists in zip(names, there, strict=True) if exists)
+
+    def sweep(self, before: datetime, dry_run: bool = False) -> list[str]:
+        """Deletes what killed first loads left where no table is."""
+        with translated({"lake": str(self._root)}):
+            layers = self._root.folders()
+            below = [f"{layer}/{name}" for layer in layers for name in (self._root / layer).folders()]
+            return [path for place in below for path in swept(self._root, place, before, dry_run)]
 
     def _inside(self, place: str) -> list[str]:
         return [f"{place}/{name}" for name in (self._root / place).folders()]

@@ -73,7 +73,7 @@ class Ledger:
         """The newest epoch that was committed, and its integer: the integer alone chooses."""
         epochs = self.positions(stream).epochs()
         for epoch in reversed(epochs):
-            number = snapshot.handle.transaction_version(app_id(table_id or snapshot.table_id, stream, epoch))
+            number = snapshot.transaction_version(app_id(table_id or snapshot.table_id, stream, epoch))
             if number is not None:
                 return epoch, number
         return epochs[-1], None

@@ -24,6 +24,7 @@ from asgard.core.table import Commit, Evolution, LoadRequest, Prepared, Staged
 from asgard.core.types import canonical_batch
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change
+from asgard.lake.delta.carried import Newest
 from asgard.lake.delta.pinned import Base
 from asgard.lake.delta.publish import Publisher, SetAside
 from asgard.lake.delta.quarantine import REASON, Quarantine
@@ -42,10 +43,14 @@ class DeltaLoad:
         request: what is to be done.
         where: for errors.
         limits: sizes of row groups and files.
+        newest: what the process knows of the table.
     """
 
-    def __init__(self, folder: Folder, request: LoadRequest, where: dict[str, str], limits: Limits) -> None:
+    def __init__(
+        self, folder: Folder, request: LoadRequest, where: dict[str, str], limits: Limits, newest: Newest
+    ) -> None:
         self._folder = folder
+        self._newest = newest
         self._request = request
         self._where = where
         self._open = True
@@ -55,7 +60,7 @@ class DeltaLoad:
         with translated(where):
             folder.make()
             self._lost = folder.lost_loads()  # before the version is pinned: see `bucket_loads`
-            self._base = Base.open(folder, request)
+            self._base = Base.open(folder, request, newest)
             self._columns = self._base.columns(folder, request)
             self._ticket = folder.announce(self._base.version)
         reach("ticket_written")
@@ -119,7 +124,9 @@ class DeltaLoad:
         aside = None
         if quarantined is not None and quarantined.files and self._quarantine_place is not None:
             aside = SetAside(self._quarantine_place, self._quarantine_schema(), quarantined)
-        publisher = Publisher(self._folder, self._request, self._ticket.prefix, self._preparation, aside)
+        publisher = Publisher(
+            self._folder, self._request, self._ticket.prefix, self._preparation, aside, self._newest
+        )
         with translated(self._where):
             commit, self._published = publisher.publish(prepared, position)
         self._aside = aside

@@ -10,6 +10,7 @@ from asgard.core.stream import Mode
 from asgard.core.table import Evolution, LoadRequest
 from asgard.core.types import canonical_schema
 from asgard.lake.columns import Columns, check_request, replacement
+from asgard.lake.delta.carried import Newest
 from asgard.lake.delta.ledger import Ledger, Standing
 from asgard.lake.delta.snapshot import Snapshot
 from asgard.lake.folder import Folder
@@ -34,14 +35,17 @@ class Base:
     log_identity: tuple[object, ...] | None = None
 
     @classmethod
-    def open(cls, folder: Folder, request: LoadRequest) -> Base:
+    def open(cls, folder: Folder, request: LoadRequest, newest: Newest | None = None) -> Base:
         """The newest version. Protocol 2 to 4.
+
+        Args:
+            newest: what the process knows of it; None reads the log.
 
         Raises:
             PositionLost: what the table says about the stream cannot be trusted.
         """
         ledger = Ledger(folder)
-        snapshot = Snapshot.open(folder)
+        snapshot = newest.open() if newest is not None else Snapshot.open(folder)
         if snapshot is None:
             ledger.check_absence()
             epoch = ledger.positions(request.stream).epochs()[-1]

@@ -21,8 +21,10 @@ from asgard.core.stream import Mode
 from asgard.core.table import Commit, LoadRequest, Staged
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
+from asgard.lake.delta.carried import Newest
 from asgard.lake.delta.commits import MARK, check_since, checkpoint, entry, sync_log
 from asgard.lake.delta.ledger import Ledger, Standing, app_id
+from asgard.lake.delta.log_writer import added, put_commit, removed
 from asgard.lake.delta.pinned import Base
 from asgard.lake.delta.positions import Record, inline, next_number, number_at
 from asgard.lake.delta.quarantine import Quarantine
@@ -34,7 +36,6 @@ from asgard.lake.schemas import (
     SchemaDocuments,
     declare_naive_timestamps,
     first_schema,
-    has_naive_timestamps,
     needs_naive_timestamps,
     same_columns,
     to_delta,
@@ -65,6 +66,7 @@ class Publisher:
         prefix: how the names of its files begin.
         preparation: works the same rows out on a newer version.
         set_aside: what goes to the quarantine; None when nothing does.
+        newest: is told of the version that it makes.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class Publisher:
         prefix: str,
         preparation: Preparation,
         set_aside: SetAside | None,
+        newest: Newest,
     ) -> None:
         self._folder = folder
         self._request = request
         self._prefix = prefix
         self._preparation = preparation
         self._set_aside = set_aside
+        self._newest = newest
         self._ledger = Ledger(folder)
         self._positions = self._ledger.positions(request.stream)
         self._quarantine = Quarantine(folder)
@@ -108,7 +112,9 @@ class Publisher:
                 if landed is None:
                     change = self._again(change, error, attempt)
                     continue
+                self._newest.forget()
                 return self._finished(change, started, landed), change
+            self._remember(change, record)
             return self._finished(change, started, change.base.version + 1), change
         raise Conflict(f"other writers were faster {MOST_ATTEMPTS} times", hint="run again")
 
@@ -124,7 +130,7 @@ class Publisher:
         assert snapshot is not None
         self._ledger.adopt(snapshot)
         evolved = False
-        if needs_naive_timestamps(change.columns.table) and not has_naive_timestamps(snapshot.handle):
+        if needs_naive_timestamps(change.columns.table) and not snapshot.has_naive_timestamps:
             declare_naive_timestamps(snapshot.handle, _properties({"asgard.run": self._request.run}))
             change, evolved = self._moved(change), True
         # A commit that takes every file out brings its columns itself.
@@ -192,27 +198,36 @@ class Publisher:
     def _commit(self, change: Change, record: Record) -> None:
         base, snapshot = change.base, change.base.snapshot
         assert snapshot is not None
-        now = int(time.time() * 1000)
         check_presence(self._folder, change.adds)  # 9
         if snapshot.log_identity() != base.log_identity:
             raise PositionLost("the table was re-created during the load", hint="run again")
+        app = app_id(snapshot.table_id, self._request.stream, base.standing.epoch)  # 1
+        number = Transaction(app, record.number)
+        told = self._provenance(change, record)
+        reach("before_commit")
+        # 10: one transaction on the handle that was asked for the position, without a single retry: it
+        # succeeds only as the very next version.
+        if snapshot.takes_plain_commits and not _takes_all_out(change):
+            actions = [*map(added, change.adds), *map(removed, change.removes)]
+            put_commit(self._folder, snapshot.version + 1, actions, told, [number])
+        else:
+            self._commit_by_delta(snapshot, change, _properties(told, number))
+        reach("committed")
+
+    def _commit_by_delta(self, snapshot: Snapshot, change: Change, properties: CommitProperties) -> None:
+        now = int(time.time() * 1000)
         adds = [AddAction(f.path, f.size_bytes, {}, now, True, f.stats) for f in change.adds]
         removes = [] if _takes_all_out(change) else [
             # Encoded anew by delta-rs: a path as the log has it would remove nothing, without a word.
             RemoveAction(unquote(f.path), True, now, f.size_bytes, {}) for f in change.removes
         ]  # fmt: skip
-        app = app_id(snapshot.table_id, self._request.stream, base.standing.epoch)  # 1
-        reach("before_commit")
-        # 10: one transaction on the handle that was asked for the position, without a single retry: it
-        # succeeds only as the very next version.
         snapshot.handle.create_write_transaction(
             [*adds, *removes],
             "overwrite" if _takes_all_out(change) else "append",
             to_delta(change.columns.table),
-            commit_properties=_properties(self._provenance(change, record), Transaction(app, record.number)),
+            commit_properties=properties,
             post_commithook_properties=NO_HOOKS,
         )
-        reach("committed")
 
     def _provenance(self, change: Change, record: Record) -> dict[str, Any]:
         request = self._request
@@ -301,6 +316,15 @@ class Publisher:
         return self._preparation.change(base, columns, change.staged)
 
     # ---- after the commit
+
+    def _remember(self, change: Change, record: Record) -> None:
+        """Tells the next load of this process what the version holds that it made, where that is plain."""
+        snapshot = change.base.snapshot
+        if snapshot is None or change.removes or _takes_all_out(change):
+            self._newest.forget()
+        else:
+            app = app_id(snapshot.table_id, self._request.stream, change.base.standing.epoch)
+            self._newest.made(snapshot, change.total_rows, app, record.number)
 
     def _finished(self, change: Change, started: Base, version: int) -> Commit:
         for written in range(started.version + 1, version + 1):

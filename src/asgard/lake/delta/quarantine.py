@@ -67,7 +67,7 @@ class Quarantine:
 
     def place_for(self, schema: pa.Schema) -> Folder:
         """The folder where rows of the schema are to be staged: of the newest generation that takes them."""
-        generations = self._generations()
+        generations = self.generations()
         if not generations:
             return self._root / "1"
         newest = generations[-1]
@@ -101,7 +101,7 @@ class Quarantine:
                 return None
             return _commit(snapshot.handle, [action for one in lost for action in _removes(one)])
 
-        for place in self._generations():
+        for place in self.generations():
             version = _repeatedly(partial(attempt, place))
             if version is not None:
                 sync_log(place, version)
@@ -115,7 +115,7 @@ class Quarantine:
 
     def mount(self, visible: Visible) -> Mount | None:
         """The rows of committed loads, of the newest generation that has some; None when there are none."""
-        for place in reversed(self._generations()):
+        for place in reversed(self.generations()):
             snapshot = Snapshot.open(place)
             shown = [one for one in _sets(snapshot) if visible(one.stream, one.number)] if snapshot else []
             if snapshot is None or not shown:
@@ -129,9 +129,10 @@ class Quarantine:
     @property
     def exists(self) -> bool:
         """Whether anything was ever set aside."""
-        return bool(self._generations())
+        return bool(self.generations())
 
-    def _generations(self) -> list[Folder]:
+    def generations(self) -> list[Folder]:
+        """The folders of the twin's tables, the oldest first."""
         numbers = (int(name) for name in self._root.folders() if name.isdigit())
         return [self._root / str(number) for number in sorted(numbers)]
 

@@ -21,10 +21,16 @@ from asgard.core.errors import DataError, QueryError
 from asgard.core.table import Mount
 from asgard.lake.delta.commits import LOG, identity, version_at
 from asgard.lake.folder import Folder
-from asgard.lake.schemas import from_delta
+from asgard.lake.schemas import from_delta, has_naive_timestamps
 
 FORMAT_PROPERTY = "asgard.format"
 _KNOWN_READER_FEATURES = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
+_PLAIN_FEATURES = {"timestampNtz", "appendOnly", "invariants", "deletionVectors", "v2Checkpoint"}
+"""Features that ask nothing of who adds and removes whole files, where nothing uses them."""
+_PLAIN_PROPERTIES = {
+    "delta.checkpointInterval", "delta.dataSkippingNumIndexedCols", "delta.deletedFileRetentionDuration",
+    "delta.enableDeletionVectors", "delta.enableExpiredLogCleanup", "delta.logRetentionDuration",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,14 @@ class Snapshot:
         return from_delta(self.handle.schema())
 
     @cached_property
-    def _adds(self) -> pa.Table:
+    def adds(self) -> pa.Table:
+        """One row for each data file, with its figures."""
         return add_actions(self.handle)
 
     @cached_property
     def total_rows(self) -> int | None:
         """Rows of all files; None when the log does not say."""
-        counts = self._adds.column("num_records")
+        counts = self.adds.column("num_records")
         if counts.null_count or not self.is_plain:
             return None
         return int(pc.sum(counts).as_py() or 0)
@@ -108,7 +115,7 @@ class Snapshot:
         Args:
             bounds: column to smallest and largest value: files that hold none between them are left out.
         """
-        adds = self._adds
+        adds = self.adds
         for name, (low, high) in (bounds or {}).items():
             if f"min.{name}" not in adds.schema.names or f"max.{name}" not in adds.schema.names:
                 continue
@@ -137,6 +144,29 @@ class Snapshot:
             if any(batch.num_rows for batch in vectors):
                 return False
         return features <= _KNOWN_READER_FEATURES | {"deletionVectors", "columnMapping"}
+
+    @cached_property
+    def has_naive_timestamps(self) -> bool:
+        """Whether the table has declared that its timestamps may be without a zone."""
+        return has_naive_timestamps(self.handle)
+
+    @cached_property
+    def takes_plain_commits(self) -> bool:
+        """Whether a commit may consist of added and removed files and integers alone, written by ourselves:
+        its writers have nothing else to see to, and its files are of this machine."""
+        protocol, kinds = self.handle.protocol(), {b"delta.invariants", b"delta.generationExpression"}
+        version, features = protocol.min_writer_version, set(protocol.writer_features or ())
+        return (
+            self.folder.filesystem is None
+            and not self.partitioned_by
+            and (version <= 2 or (version == 7 and features <= _PLAIN_FEATURES))
+            and {name for name in self.properties if name.startswith("delta.")} <= _PLAIN_PROPERTIES
+            and not any(kinds & {*(field.metadata or {})} for field in self.schema)
+        )
+
+    def transaction_version(self, app: str) -> int | None:
+        """The integer of an application id; None before its first."""
+        return self.handle.transaction_version(app)
 
     def mount(self) -> Mount:
         """The rows for an engine."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +12,22 @@ import pyarrow as pa
 
 from asgard.core.errors import QueryError
 from asgard.core.position import Position
-from asgard.core.table import Compacted, Load, LoadRequest, Mount, TableName, Vacuumed, Version
+from asgard.core.table import (
+    Compacted,
+    Load,
+    LoadRequest,
+    Mount,
+    TableName,
+    Upkeep,
+    Vacuumed,
+    Version,
+)
+from asgard.lake.delta.carried import Newest
 from asgard.lake.delta.commits import MARK
-from asgard.lake.delta.compact import compact
+from asgard.lake.delta.compact import Wish, compact, upkeep
 from asgard.lake.delta.ledger import Ledger
 from asgard.lake.delta.load import DeltaLoad
+from asgard.lake.delta.log_cleanup import expire
 from asgard.lake.delta.quarantine import Quarantine
 from asgard.lake.delta.restore import accept, undo
 from asgard.lake.delta.scan import scan
@@ -42,6 +53,8 @@ class LakeTable:
         self._folder = as_folder(folder)
         self._limits = limits or Limits()
         self._where = {"table": str(name)}
+        self._disturbed: set[str] = set()
+        self._newest = Newest(self._folder)
 
     def exists(self) -> bool:
         """True once a first load was published, by whomever."""
@@ -58,7 +71,7 @@ class LakeTable:
         """From the last commit: the integer in the log chooses the record."""
         with translated(self._where):
             ledger = Ledger(self._folder)
-            snapshot = Snapshot.open(self._folder)
+            snapshot = self._newest.open()
             if snapshot is None:
                 ledger.check_absence()
                 return None
@@ -67,7 +80,7 @@ class LakeTable:
 
     def load(self, request: LoadRequest) -> Load:
         """A load on the newest version. The table comes into being with the first publish."""
-        return DeltaLoad(self._folder, request, self._where, self._limits)
+        return DeltaLoad(self._folder, request, self._where, self._limits, self._newest)
 
     def mount(self, at: int | datetime | None = None) -> Mount:
         """The rows at a version or instant."""
@@ -97,14 +110,29 @@ class LakeTable:
             return [_version(entry) for entry in history]
 
     def compact(
-        self, run: str, stopped: Callable[[], bool], alone: Callable[[], AbstractContextManager[object]]
+        self,
+        run: str,
+        stopped: Callable[[], bool],
+        alone: Callable[[], AbstractContextManager[object]],
+        order_by: Sequence[str] = (),
     ) -> Compacted | None:
-        """Puts small files together, one bounded step."""
+        """Puts small files together, and those in order that lie over one another: one bounded step."""
         with translated(self._where):
-            return compact(self._folder, run, stopped, alone, self._limits)
+            wish = Wish(run, stopped, alone, self._limits, order_by, self._disturbed)
+            return compact(self._folder, wish)
+
+    def upkeep(self, order_by: Sequence[str] = ()) -> Upkeep:
+        """How the table lies."""
+        with translated(self._where):
+            return upkeep(self._folder, self._limits, order_by)
+
+    def expire(self, before: datetime, dry_run: bool = False) -> Vacuumed:
+        """Takes from the log what only versions need that were replaced before an instant."""
+        with translated(self._where):
+            return expire(self._folder, before, dry_run)
 
     def vacuum(self, before: datetime, dry_run: bool = False) -> Vacuumed:
-        """Deletes files that only versions need that were replaced before an instant."""
+        """Deletes files that only versions need that were replaced before an instant, and leftovers."""
         with translated(self._where):
             return vacuum(self._folder, before, dry_run)
 
