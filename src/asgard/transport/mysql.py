@@ -1,6 +1,6 @@
 """MySQL's protocol, as MySQL and MariaDB speak it: signing in, TLS, session settings, and what errors mean.
 
-Knows the driver's parameters and the servers' error numbers; with `mysql_rows` the one importer of pymysql.
+Knows the driver's parameters and the servers' error numbers; with the files `mysql_*` beside it the one importer of pymysql.
 Every wait has an end: signing in as a whole, and any silence of the server in the middle of an answer. Leaves
 to others what is asked: catalogs and types are the connector's, rows in bulk come through `mysql_rows`.
 
@@ -220,7 +220,7 @@ class Connection:
 
     @property
     def raw(self) -> pymysql.Connection[Any]:
-        """The driver's own connection, for `mysql_rows` alone."""
+        """The driver's own connection, for the files `mysql_*` alone."""
         return self._connection
 
     def rows(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
