@@ -32,7 +32,7 @@ def child(order: Mapping[str, Any]) -> int:
 
 
 def _race(lake: Path, wanted: int) -> None:
-    """Reads on from the position that it finds, as others do at the same time; whoever loses drops its rows."""
+    """Reads on from the position that it finds, as others do; whoever loses a race drops its rows."""
     table = iceberg_table(lake)
     while int(position.token or 0) < wanted if (position := table.position(STREAM)) else True:
         try:

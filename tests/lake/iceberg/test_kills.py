@@ -1,4 +1,4 @@
-"""Promise 1 on Iceberg: SIGKILL at every boundary and at random instants, in every mode, and racing processes.
+"""Promise 1 on Iceberg: SIGKILL at every boundary and at random instants, in every mode, and races.
 
 A killed process is started again until it comes to its end. Then the table, its position and its quarantine
 hold exactly what they would hold without any kill, and no data file lies there that no snapshot names.

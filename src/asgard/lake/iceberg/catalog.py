@@ -18,7 +18,7 @@ from typing import Any
 
 from pyiceberg.catalog import Catalog, MetastoreCatalog
 from pyiceberg.catalog.rest import RestCatalog
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     AuthorizationExpiredError,
     CommitFailedException,
@@ -31,6 +31,8 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
     UnauthorizedError,
 )
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table.update import TableRequirement, TableUpdate
 from requests import PreparedRequest, Response, Session
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectionError as NotConnected
@@ -57,6 +59,8 @@ LOCKED_SECONDS = 60
 """How long a commit waits for others that hold the file."""
 SILENT_SECONDS = 60
 """How long a server may send nothing."""
+MOST_KNOWN = 64
+"""Of so many tables the newest metadata is held."""
 UNREADABLE = "%?#;\\"
 TOKENS = "v1/oauth/tokens"
 """Where a server gives out tokens that does not say otherwise; pyiceberg's own default misses a slash."""
@@ -169,6 +173,30 @@ class _SqliteCatalog(SqlCatalog):
             self._init_catalog()
         except OperationalError:  # another process made its tables between our look and our making them
             self._init_catalog()
+        self._newest: dict[tuple[str, str], Table] = {}
+
+    def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
+        """A metadata file never changes: it is read once, not three times for each commit."""
+        key = (orm_table.table_namespace, orm_table.table_name)
+        known = self._newest.get(key)
+        if known is None or known.metadata_location != orm_table.metadata_location:
+            known = self._know(key, super()._convert_orm_to_iceberg(orm_table))
+        return Table(known.name(), known.metadata, known.metadata_location, known.io, self)
+
+    def commit_table(
+        self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
+    ) -> CommitTableResponse:
+        """As SqlCatalog; what was written needs not be read."""
+        done = super().commit_table(table, requirements, updates)
+        key = (self.namespace_to_string(table.name()[:-1]), table.name()[-1])
+        self._know(key, Table(table.name(), done.metadata, done.metadata_location, table.io, self))
+        return done
+
+    def _know(self, key: tuple[str, str], table: Table) -> Table:
+        while len(self._newest) >= MOST_KNOWN:
+            self._newest.pop(next(iter(self._newest)), None)
+        self._newest[key] = table
+        return table
 
 
 class _PatientRestCatalog(RestCatalog):
