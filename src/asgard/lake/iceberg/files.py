@@ -46,6 +46,7 @@ def data_file(folder: Folder, file: StagedFile, schema: pa.Schema) -> DataFile:
     for index in range(footer.num_row_groups):
         figures.add(footer.row_group(index))
     offsets = [_offset(footer.row_group(index)) for index in range(footer.num_row_groups)]
+    told: dict[str, Any] = figures.told()
     made = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=folder.absolute(file.path),
@@ -57,7 +58,7 @@ def data_file(folder: Folder, file: StagedFile, schema: pa.Schema) -> DataFile:
         equality_ids=None,
         key_metadata=None,
         split_offsets=sorted(offsets),
-        **figures.told(),
+        **told,
     )
     made.spec_id = 0
     return made
@@ -189,7 +190,7 @@ def _bytes(kind: pa.DataType, value: Any) -> bytes:
 def _unscaled(value: Decimal, scale: int) -> int:
     sign, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)
-    number = int("".join(map(str, digits))) * 10 ** (scale + exponent)
+    number = int("".join(map(str, digits)) + "0" * (scale + exponent))
     return -number if sign else number
 
 

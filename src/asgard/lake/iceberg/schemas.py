@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from itertools import count
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.types as t
@@ -50,9 +51,9 @@ _FLAT: tuple[tuple[pa.DataType, i.PrimitiveType], ...] = (
     (pa.string(), i.StringType()),
     (pa.binary(), i.BinaryType()),
 )
-_ICEBERG = dict(_FLAT)
+_ICEBERG: dict[Any, i.PrimitiveType] = dict(_FLAT)
 _ARROW = {iceberg: arrow for arrow, iceberg in _FLAT}
-_TOLD = {i.TimeType: "time", i.UUIDType: "uuid"}
+_TOLD: dict[type[i.IcebergType], str] = {i.TimeType: "time", i.UUIDType: "uuid"}
 """Types of others that are read as text."""
 
 
@@ -183,7 +184,7 @@ def _iceberg_type(kind: pa.DataType) -> i.IcebergType:
         )
     if t.is_decimal(kind):
         return i.DecimalType(kind.precision, kind.scale)
-    return _ICEBERG[kind]
+    return cast(i.IcebergType, _ICEBERG[kind])
 
 
 def columns_property(schema: pa.Schema, before: str | None) -> str:
@@ -219,7 +220,7 @@ def _arrow_field(field: i.NestedField, told: Mapping[str, Mapping[str, str]]) ->
 def _field(
     name: str, number: int, kind: i.IcebergType, told: Mapping[str, Mapping[str, str]], nullable: bool = True
 ) -> pa.Field:
-    label = next(({TYPE: label} for type_, label in _TOLD.items() if isinstance(kind, type_)), {})
+    label = {TYPE: _TOLD[type(kind)]} if type(kind) in _TOLD else {}
     entries = {**label, **told.get(str(number), {}), FIELD_ID.decode(): str(number)}
     return pa.field(name, _arrow_type(kind, told), nullable, entries)
 

@@ -220,10 +220,15 @@ class Snapshot:
         return Mount(schema, tuple(sizes), rows, filesystem=self.folder.filesystem)
 
     def reader(self, columns: list[str] | None = None) -> pa.RecordBatchReader:
-        """A stream of the rows through pyiceberg's reader: deleted rows, renamed columns, partitions."""
+        """A stream of the rows through pyiceberg's reader: deleted rows, renamed columns, partitions.
+
+        Raises:
+            DataError: a column's values would not arrive as they are.
+        """
         schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
         if self.at is None:
             return pa.RecordBatchReader.from_batches(schema, iter(()))
+        _check_lists(schema)
         asked = tuple(schema.names) if columns is not None else ("*",)
         scan = self.handle.scan(selected_fields=asked, snapshot_id=self.at.snapshot_id)
         batches = (canonical_batch(batch, schema) for batch in scan.to_arrow_batch_reader())
@@ -249,6 +254,27 @@ def _not_writable(what: str) -> DataError:
         f"the table was changed by another writer so that Asgard cannot write it: {what}",
         hint="rewrite it plainly (Spark: CALL system.rewrite_data_files), or load into a new table",
     )
+
+
+def _check_lists(schema: pa.Schema) -> None:
+    """Raises DataError for columns in which pyiceberg's reader takes null for empty (Promise 2)."""
+    bent = [field.name for field in schema if _lists_structs(field.type, False)]
+    if bent:
+        raise DataError(
+            "the table was changed by another writer, and in lists and maps of structs a missing one would "
+            f"arrive as an empty one: {', '.join(bent)}",
+            hint="rewrite it plainly (Spark: CALL system.rewrite_data_files), or leave those columns out",
+            where={"column": ", ".join(bent)},
+        )
+
+
+def _lists_structs(kind: pa.DataType, inside: bool) -> bool:
+    if pa.types.is_struct(kind) and inside:
+        return True
+    if pa.types.is_map(kind):
+        return _lists_structs(kind.key_type, True) or _lists_structs(kind.item_type, True)
+    inside = inside or pa.types.is_list(kind)
+    return any(_lists_structs(kind.field(index).type, inside) for index in range(kind.num_fields))
 
 
 def _plain_path(path: str) -> str:
