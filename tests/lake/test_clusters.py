@@ -1,4 +1,4 @@
-"""Files are put in order by key: rows, positions and older versions stay, and readers of few keys open few."""
+"""Files are put in order by key: rows, positions and older versions stay; who asks for few keys opens few."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_table_of_many_steps_converges(
 ) -> None:
     monkeypatch.setattr(compacting, "STEP_BYTES", 1 << 18)
     before = content_hash(table.scan())
-    assert 2 < len(put_in_order(table)) < 20
+    assert 2 <= len(put_in_order(table)) < 20
     assert content_hash(table.scan()) == before
     assert touched(tmp_path, 100, 120) < clusters.DEEP
 
