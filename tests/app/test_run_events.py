@@ -15,8 +15,9 @@ from asgard.app.config.project import load_project
 from asgard.app.jobs.jobs import JobWish, add_job
 from asgard.app.jobs.worker import WorkerWish, work
 from asgard.app.project.workspace import Workspace
-from asgard.app.runs.run_events import events_after, lines_of
+from asgard.app.runs.run_events import RunLog, events_after, lines_of
 from asgard.app.runs.runs import RunWish, run
+from asgard.app.runs.shared_runs import runs_anywhere
 from asgard.core.cancel import Cancel
 from asgard.core.errors import Unreachable
 from asgard.core.events import Event, Kind
@@ -73,6 +74,47 @@ def test_a_run_on_another_machine_is_told_to_its_end(
         later = client.get(f"/runs/{job}/events", headers={"Last-Event-ID": str(len(own) - 1)}).text
         assert [line[6:] for line in later.splitlines() if line.startswith("data: ")] == own[-1:]
         assert client.get("/runs/nothing/events").status_code == 404
+
+
+def test_runs_of_all_machines_are_listed_and_shown(
+    machines: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = machines
+    for number in range(4):
+        workspace = Workspace.open((here, there)[number % 2])
+        run(workspace, RunWish(run_id=f"run-{number}"), lambda event: None)
+    newest = [f"run-{number}" for number in reversed(range(4))]
+    console = Console(here.parent, monkeypatch, capsys)
+    listed = json.loads(console.asgard("runs", "--json").out)
+    assert [one["run"] for one in listed] == newest
+    assert {one["status"] for one in listed} == {"done"}
+    assert all(one["machine"] for one in listed)
+    steps = json.loads(console.asgard("runs", "show", "run-1", "--json").out)
+    assert [(step["step"], step["rows_read"]) for step in steps] == [("bronze.shop.orders", 2)]
+    assert "bronze.shop.orders" in console.asgard("runs", "show", "run-3").out
+    app = create_app(here, worker=False)
+    with closing(TestClient(app, "http://127.0.0.1", client=("127.0.0.1", 5000))) as client, client:
+        seen, cursor = [], None
+        for _ in range(4):
+            page = client.get("/runs", params={"limit": 1, **({"cursor": cursor} if cursor else {})}).json()
+            seen += [one["run"] for one in page["items"]]
+            cursor = page["next"]
+        assert (seen, cursor) == (newest, None)
+        shown = client.get("/runs/run-3").json()
+        assert (shown["status"], [step["step"] for step in shown["steps"]]) == (
+            "done",
+            ["bronze.shop.orders"],
+        )
+        assert client.get("/runs/nothing").status_code == 404
+
+
+def test_a_run_that_said_no_last_word_is_not_known_to_go_on(machines: tuple[Path, Path]) -> None:
+    here, there = machines
+    log = RunLog(load_project(there), "begun")
+    log(Event(Kind.RUN_STARTED, "begun", data={"selector": "shop"}))
+    log.close()
+    (found,) = runs_anywhere(load_project(here), 10)
+    assert (found["run"], found["selector"], found["status"]) == ("begun", "shop", "not known")
 
 
 def test_a_database_that_is_away_stops_no_run(machines: tuple[Path, Path], pg16: Server) -> None:

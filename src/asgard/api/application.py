@@ -15,12 +15,15 @@ from fastapi.security import HTTPBearer
 from asgard.api import (
     checks,
     datasources,
+    diffs,
     documentation,
     health,
     ingestions,
     jobs,
+    lineage,
     models,
     pipelines,
+    plans,
     runs,
     schedules,
     secrets,
@@ -37,8 +40,8 @@ from asgard.api.problems import ANSWERS, handle_problems
 from asgard.api.served import Served
 
 NOUNS = (
-    health, datasources, sinks, ingestions, transforms, sources, pipelines, tables, models, checks, runs,
-    jobs, schedules, secrets, sessions,
+    health, datasources, sinks, ingestions, transforms, sources, pipelines, tables, diffs, models, plans,
+    lineage, checks, runs, jobs, schedules, secrets, sessions,
 )  # fmt: skip
 BEARER = HTTPBearer(auto_error=False, description="What asgard tokens create prints; none from loopback.")
 """For the document, and for who tries the API in /docs; `guard` is who asks."""

@@ -20,6 +20,7 @@ from asgard.api.served import Platform, Served
 from asgard.app.jobs.jobs import JobWish, add_job
 from asgard.app.runs.history import log_file
 from asgard.app.runs.run_events import events_after, goes_on_elsewhere, is_last
+from asgard.app.runs.shared_runs import run_anywhere, runs_anywhere
 from asgard.core.errors import ConfigError, Refused
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -48,8 +49,8 @@ class RunRequest(BaseModel):
 
 @router.get("", openapi_extra=needs("runs.read"))
 def list_runs(platform: Platform, limit: Limit = 50, cursor: Cursor = None) -> Listed:
-    """The runs, the newest first."""
-    found = list(platform.workspace().journal.runs(limit + 1, cursor or ""))
+    """The runs of all machines that share the queue, the newest first."""
+    found = runs_anywhere(platform.project(), limit + 1, cursor or "")
     items = [{key: value for key, value in run.items() if key != "steps"} for run in found[:limit]]
     return Listed(items=items, next=found[limit - 1]["run"] if len(found) > limit else None)
 
@@ -70,8 +71,10 @@ def start_run(platform: Platform, reach: Reach, posted: RunRequest) -> dict[str,
 @router.get("/{run}", openapi_extra=needs("runs.read"))
 def show_run(platform: Platform, run: str) -> dict[str, Any]:
     """One run with its steps, those that have ended while it goes on."""
-    found = _found(platform, run)
-    return {**found, "steps": platform.workspace().journal.steps(run)}
+    found = run_anywhere(platform.project(), run)
+    if found is None:
+        raise _unknown(run)
+    return found
 
 
 @router.get(
@@ -154,5 +157,9 @@ def _goes_on(platform: Served, run: str) -> bool:
 def _found(platform: Served, run: str) -> dict[str, Any]:
     found = platform.workspace().journal.run(run)
     if found is None:
-        raise Problem(404, ConfigError(f"there is no run {run!r}", hint="GET /runs lists them"))
+        raise _unknown(run)
     return found
+
+
+def _unknown(run: str) -> Problem:
+    return Problem(404, ConfigError(f"there is no run {run!r}", hint="GET /runs lists them"))

@@ -77,6 +77,14 @@ class Served:
         """The project, opened for one request."""
         return Workspace(self.project(with_sources=with_sources))
 
+    def workspace_of(self, environment: str | None) -> Workspace:
+        """The project as an environment has it, for a look at its tables; None for the server's own.
+
+        Raises:
+            ConfigError: there is no such environment.
+        """
+        return Workspace.open(self._file, environment or self._env, with_sources=False)
+
     def access(self) -> Access:
         """The users and tokens; opened once, because every request asks.
 

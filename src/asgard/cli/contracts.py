@@ -16,9 +16,9 @@ def contracts(ctx: click.Context, project: str | None, env: str | None, as_json:
     """List data contracts (ODCS); check tables against them, show one, write one."""
     if ctx.invoked_subcommand is not None:
         return
-    from asgard.app.checks.contract_files import contract_files
+    from asgard.app.checks.contracted_tables import named_contracts
 
-    found = contract_files(open_workspace(project, env).project)
+    found = named_contracts(open_workspace(project, env))
     if as_json:
         print_json([{"table": one.table, "contract": one.file} for one in found])
     else:

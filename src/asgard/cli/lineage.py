@@ -20,19 +20,9 @@ def lineage(name: str, project: str | None, env: str | None, as_json: bool) -> N
     TABLE: gold.revenue, or revenue; TABLE.COLUMN: gold.revenue.total.
     """
     from asgard.app.models.lineage import LineageGraph
-    from asgard.core.errors import ConfigError
 
     graph = LineageGraph(open_tables(project, env))
-    try:
-        said = graph.of(name)
-    except ConfigError as error:
-        table, dot, column = name.rpartition(".")
-        if not dot:
-            raise
-        try:
-            said = graph.of_column(table, column)
-        except ConfigError as other:
-            raise (error if "no table" in other.what else other) from None
+    said = graph.named(name)
     if as_json:
         print_json(said)
     elif "column" in said:

@@ -172,15 +172,17 @@ def runs(ctx: click.Context, limit: int, project: str | None, env: str | None, a
     """List past runs, show one, or its log."""
     if ctx.invoked_subcommand is not None:
         return
-    found = list(_journal(project, env).runs(limit))
+    found = _runs(project, env, limit)
     if as_json:
         print_json(found)
         return
+    machines = len({one.get("machine") for one in found}) > 1
     print_table(
-        ["run", "started (UTC)", "status", "steps", "time", "selected"],
+        ["run", *(["machine"] if machines else []), "started (UTC)", "status", "steps", "time", "selected"],
         (
             (
                 one["run"],
+                *([one.get("machine")] if machines else []),
                 one["started_at"][:19].replace("T", " "),
                 one["status"],
                 len(one.get("steps", [])) or None,
@@ -199,7 +201,7 @@ def runs(ctx: click.Context, limit: int, project: str | None, env: str | None, a
 @json_option
 def show(run_id: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Show the steps of a run: what was read, checked, set aside, and what failed."""
-    steps = _journal(project, env).steps(run_id)
+    steps = _steps(project, env, run_id)
     if not steps:
         raise click.UsageError(f"there is no run {run_id!r}, or none of its steps has ended; see asgard runs")
     if as_json:
@@ -254,7 +256,24 @@ def _told_elsewhere(run_id: str, project: str | None, env: str | None) -> bool:
     return told
 
 
-def _journal(project: str | None, env: str | None) -> Any:
-    from asgard.app.runs.history import open_journal
+def _runs(project: str | None, env: str | None, limit: int) -> list[dict[str, Any]]:
+    from asgard.app.runs.history import is_shared, open_journal
 
-    return open_journal(project, env)
+    if not is_shared(project, env):
+        return list(open_journal(project, env).runs(limit))
+    from asgard.app.config.project import load_project
+    from asgard.app.runs.shared_runs import runs_anywhere
+
+    return runs_anywhere(load_project(project, env, with_sources=False), limit)
+
+
+def _steps(project: str | None, env: str | None, run_id: str) -> list[dict[str, Any]]:
+    from asgard.app.runs.history import is_shared, open_journal
+
+    if not is_shared(project, env):
+        return open_journal(project, env).steps(run_id)
+    from asgard.app.config.project import load_project
+    from asgard.app.runs.shared_runs import run_anywhere
+
+    found = run_anywhere(load_project(project, env, with_sources=False), run_id)
+    return found["steps"] if found is not None else []

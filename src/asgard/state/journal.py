@@ -90,11 +90,12 @@ class SqliteJournal:
                 (self._workspace, run, step, status, _now(), json.dumps(summary)),
             )
 
-    def runs(self, limit: int = 20, before: str = "") -> Iterator[dict[str, Any]]:
+    def runs(self, limit: int = 20, before: str | tuple[str, str] = "") -> Iterator[dict[str, Any]]:
         """The newest first. A run whose process is gone without an end has the status `lost`.
 
         Args:
-            before: a run's id: only those that started before it; how a next page is asked for.
+            before: a run's id, or its start and its id: only those that started before it; how a next page
+                is asked for.
         """
         yield from self._runs(limit, before)
 
@@ -102,8 +103,14 @@ class SqliteJournal:
         """One of them; None when there is none of that id."""
         return next(self._runs(1, only=run), None)
 
-    def _runs(self, limit: int, before: str = "", only: str = "") -> Iterator[dict[str, Any]]:
+    def _runs(
+        self, limit: int, before: str | tuple[str, str] = "", only: str = ""
+    ) -> Iterator[dict[str, Any]]:
         page = "AND (started_at, run) < (SELECT started_at, run FROM runs WHERE workspace = ? AND run = ?)"
+        if isinstance(before, tuple):
+            page, place = "AND (started_at, run) < (?, ?)", before
+        else:
+            place = (self._workspace, before)
         with self._database.reading() as rows:
             found = rows(
                 "SELECT run, selector, project, status, started_at, finished_at, pid, pid_started, summary"
@@ -111,7 +118,7 @@ class SqliteJournal:
                 " ORDER BY started_at DESC, run DESC LIMIT ?",
                 (
                     self._workspace,
-                    *((self._workspace, before) if before else ()),
+                    *(place if before else ()),
                     *((only,) if only else ()),
                     limit,
                 ),

@@ -6,7 +6,9 @@ how much one run may say and on how long it is kept.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 from asgard.state.database import Database
 
@@ -26,7 +28,7 @@ CREATE INDEX asgard_run_events_by_age ON asgard_run_events (workspace, told_at)
 MOST_LINES = 20_000
 """Of one run; what it says beyond that stands in its file alone."""
 LONGEST_LINE = 100_000
-"""In characters; a longer one is left out here."""
+"""In characters; of a longer one the lists are left out here, such as the steps of a run that has ended."""
 
 
 class RunEventStore:
@@ -50,7 +52,7 @@ class RunEventStore:
             first: the number of the first of them, counted from one.
         """
         with self._database.writing() as rows:
-            for number, line in enumerate(lines, first):
+            for number, line in enumerate(map(_bounded, lines), first):
                 if number <= MOST_LINES and len(line) <= LONGEST_LINE:
                     rows(
                         "INSERT INTO asgard_run_events (workspace, run, number, told_at, line)"
@@ -68,6 +70,30 @@ class RunEventStore:
             )
         return [(int(found_number), str(line)) for found_number, line in found]
 
+    def runs(self, limit: int, before: float | None) -> list[tuple[str, str, str]]:
+        """The runs that told that they began, the newest first: each with its first event and its last.
+
+        Args:
+            before: only those that told it before, seconds since 1970 by the database's clock.
+        """
+        page = "AND told_at < ? " if before is not None else ""
+        asked = (self._workspace, *(() if before is None else (before,)), limit)
+        with self._database.reading() as rows:
+            first = rows(
+                f"SELECT run, line FROM asgard_run_events WHERE workspace = ? AND number = 1 {page}"
+                "ORDER BY told_at DESC, run DESC LIMIT ?",
+                asked,
+            )
+            names = [run for run, _ in first]
+            last = rows(
+                "SELECT e.run, e.line FROM asgard_run_events e JOIN (SELECT run, max(number) AS number"
+                f" FROM asgard_run_events WHERE workspace = ? AND run IN ({', '.join('?' * len(names))})"
+                " GROUP BY run) l ON e.run = l.run AND e.number = l.number WHERE e.workspace = ?",
+                (self._workspace, *names, self._workspace),
+            ) if names else []  # fmt: skip
+        ends = {str(run): str(line) for run, line in last}
+        return [(str(run), str(line), ends.get(str(run), str(line))) for run, line in first]
+
     def forget(self, keep_days: float) -> None:
         """Takes away what was told longer ago."""
         with self._database.writing() as rows:
@@ -76,3 +102,12 @@ class RunEventStore:
                 f" AND told_at < {self._database.now} - ? RETURNING number",
                 (self._workspace, keep_days * 86400),
             )
+
+
+def _bounded(line: str) -> str:
+    if len(line) <= LONGEST_LINE:
+        return line
+    with suppress(ValueError):
+        said = json.loads(line)
+        return json.dumps({key: one for key, one in said.items() if not isinstance(one, list | dict)})
+    return line

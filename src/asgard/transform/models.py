@@ -139,12 +139,14 @@ class FrontSaid(NamedTuple):
         checks: of the model's own.
         promises: the checks of the data contract that it names.
         drift: `columns` and `types` to the words of its schema_contract; empty for nothing said.
+        contract: where that data contract lies; empty for none.
     """
 
     spec: ModelSpec
     checks: tuple[Check, ...] = ()
     promises: tuple[Check, ...] = ()
     drift: Mapping[str, str] = MappingProxyType({})
+    contract: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class Model:
     Attributes:
         sql: one SELECT; its lines are those of the file.
         upstream: the tables that it reads, sorted.
-        checks, promises, drift: as for `FrontSaid`.
+        checks, promises, drift, contract: as for `FrontSaid`.
         file: where it stands; empty for a model that was never in a file.
     """
 
@@ -166,6 +168,7 @@ class Model:
     file: str = ""
     promises: tuple[Check, ...] = ()
     drift: Mapping[str, str] = field(default_factory=dict)
+    contract: str = ""
 
     @classmethod
     def of(cls, file: ModelFile, said: FrontSaid | None = None, known: tuple[TableName, ...] = ()) -> Model:
@@ -191,7 +194,15 @@ class Model:
             place = f"{file.file}:{line}:{column}" if line else file.file
             raise ConfigError(error.what, hint=error.hint, where={"file": place}) from error
         return cls(
-            file.name, file.front.sql, upstream, spec, said.checks, file.file, said.promises, said.drift
+            file.name,
+            file.front.sql,
+            upstream,
+            spec,
+            said.checks,
+            file.file,
+            said.promises,
+            said.drift,
+            said.contract,
         )
 
     @cached_property

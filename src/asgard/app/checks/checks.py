@@ -68,7 +68,8 @@ def all_checks(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check, .
                     versions = wanted.spec.mode is Mode.HISTORY
                     yield wanted.table, tuple(map(of_versions, checks)) if versions else checks
     for model in workspace.models:
-        yield model.name, model.checks
+        checks = (*model.checks, *model.promises)
+        yield model.name, tuple(map(of_versions, checks)) if model.spec.mode is Mode.HISTORY else checks
 
 
 def checks_of_table(workspace: Workspace, name: TableName) -> tuple[Check, ...]:
@@ -85,6 +86,10 @@ def contracts_of(workspace: Workspace) -> Iterator[tuple[TableName, tuple[Check,
                     if wanted.spec.contract is not None:
                         only = wanted.spec.model_copy(update={"checks": ()})
                         yield wanted.table, table_checks(workspace.project, only, wanted.table)
+    for model in workspace.models:
+        if model.promises:
+            is_history = model.spec.mode is Mode.HISTORY
+            yield model.name, tuple(map(of_versions, model.promises)) if is_history else model.promises
 
 
 def declared_checks(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
@@ -101,8 +106,8 @@ def declared_checks(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
                 checks = table_checks(workspace.project, table, named)
                 known[f"bronze.{source}.{name}"] = [_described(check) for check in checks]
     for model in workspace.models:
-        if model.checks:
-            known[str(model.name)] = [_described(check) for check in model.checks]
+        if model.checks or model.promises:
+            known[str(model.name)] = [_described(check) for check in (*model.checks, *model.promises)]
     return known
 
 

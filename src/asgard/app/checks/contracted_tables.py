@@ -8,10 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asgard.app.checks.checks import answers, checks_of_table, contracts_of
+from asgard.app.checks.contract_files import ContractFile, contract_files
 from asgard.app.config.specs import TableSpec
 from asgard.app.project.workspace import Workspace
 from asgard.core.check import CheckResult
 from asgard.core.table import TableName
+
+
+def named_contracts(workspace: Workspace) -> list[ContractFile]:
+    """The contracts that the project's file and its models name."""
+    of_models = [ContractFile(str(one.name), one.contract) for one in workspace.models if one.contract]
+    return [*contract_files(workspace.project), *of_models]
 
 
 def check_contracts(workspace: Workspace, names: Sequence[str]) -> Iterator[tuple[str, CheckResult]]:

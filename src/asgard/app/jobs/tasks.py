@@ -7,12 +7,19 @@ from asgard.app.documents import ingestions, transforms
 from asgard.app.documents.ingestions import ingest_task
 from asgard.app.documents.transforming import transform_task
 from asgard.app.jobs.jobs import open_jobs
+from asgard.app.models import promotions
+from asgard.app.tables import diffs
 from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from asgard.core.events import Emit
 from asgard.flow.run import Summary
 
-WORK = {ingestions.KIND: ingest_task, transforms.KIND: transform_task}
+WORK = {
+    ingestions.KIND: ingest_task,
+    transforms.KIND: transform_task,
+    promotions.KIND: promotions.promote_task,
+    diffs.KIND: diffs.diff_task,
+}
 
 
 def do_task(

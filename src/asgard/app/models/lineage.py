@@ -59,6 +59,23 @@ class LineageGraph:
                 self.unknown[str(model.name)] = error.what
         return found
 
+    def named(self, name: str) -> dict[str, Any]:
+        """A table, or a column by the name of its table and its own: `gold.revenue.total`; as JSON.
+
+        Raises:
+            ConfigError: there is no such table or column.
+        """
+        try:
+            return self.of(name)
+        except ConfigError as error:
+            table, dot, column = name.rpartition(".")
+            if not dot:
+                raise
+            try:
+                return self.of_column(table, column)
+            except ConfigError as other:
+                raise (error if "no table" in other.what else other) from None
+
     def of(self, name: str) -> dict[str, Any]:
         """A table: each of its columns with what it is made of, and what chooses its rows; as JSON.
 

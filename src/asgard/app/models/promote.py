@@ -13,7 +13,7 @@ from typing import Any
 
 from asgard.app.project.environments import BesideLake, beside
 from asgard.app.project.workspace import Workspace
-from asgard.app.runs.history import log_file
+from asgard.app.runs.run_events import RunLog
 from asgard.core.cancel import Cancel
 from asgard.core.errors import Conflict, Refused
 from asgard.core.events import Emit, Kind
@@ -25,7 +25,7 @@ from asgard.flow.outcome import Outcome
 from asgard.flow.plan import Columns, compared, hurt
 from asgard.flow.run import Step, Summary, run_steps
 from asgard.flow.setting import Setting
-from asgard.observe.event_log import EventLog, to_all
+from asgard.observe.event_log import to_all
 from asgard.state.journal import new_run_id
 from asgard.transform.built import STREAM, Built, built_by
 from asgard.transform.models import Model
@@ -92,12 +92,18 @@ def promotions(workspace: Workspace) -> list[Promotion]:
 
 
 def promote(
-    workspace: Workspace, emit: Emit, cancel: Cancel | None = None, *, force: bool = False
+    workspace: Workspace,
+    emit: Emit,
+    cancel: Cancel | None = None,
+    *,
+    force: bool = False,
+    run_id: str = "",
 ) -> Summary:
     """Makes the environment's tables production's, each in one commit, those that are read first.
 
     Args:
         force: also where production moved meanwhile; what is stale is refused all the same.
+        run_id: what the run is called; empty for a new id.
 
     Raises:
         ConfigError: the environment is not beside production.
@@ -111,8 +117,8 @@ def promote(
             "; ".join(f"{one.name}: {one.problem}" for one in wrong),
             hint=f"asgard run --env {workspace.project.environment} brings it up; nothing was promoted",
         )
-    run_id = new_run_id()
-    log = EventLog(log_file(workspace.project.state_folder, run_id))
+    run_id = run_id or new_run_id()
+    log = RunLog(workspace.project, run_id)
     setting = Setting(
         run=run_id,
         budget=workspace.budget,
@@ -185,6 +191,8 @@ def _conflict(lake: BesideLake, model: Model, built: Built) -> str:
         ours = built.upstream.get(name)
         if ours is not None and name not in own and theirs > ours:
             return f"production has read {name} up to version {theirs}, this only up to {ours}"
+    if model.spec.mode is Mode.HISTORY:
+        return "its history in production would be replaced; a run of production goes on with it"
     if model.spec.mode is not Mode.REPLACE and not model.spec.incremental:
         return f"its rows in production came about over time ({model.spec.mode}), and would be replaced"
     return ""

@@ -61,7 +61,7 @@ def _read_front(project: Project, file: ModelFile) -> FrontSaid:
     named = uniquely_named((*checks, *promises))
     drift = _drift(front, nodes.get("schema_contract"), mistakes)
     mistakes.raise_if_any()
-    return FrontSaid(spec, named[: len(checks)], named[len(checks) :], drift)
+    return FrontSaid(spec, named[: len(checks)], named[len(checks) :], drift, front.contract or "")
 
 
 def _promises(project: Project, file: ModelFile, contract: str | None) -> tuple[Check, ...]:

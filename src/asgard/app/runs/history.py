@@ -31,6 +31,16 @@ def place(project: str | None = None, env: str | None = None) -> tuple[Path, str
     return folder, str(workspace.value if workspace and workspace.value else WORKSPACE)
 
 
+def is_shared(project: str | None = None, env: str | None = None) -> bool:
+    """Whether the project's queue lies where other machines see it, without reading the rest of its file.
+
+    Raises:
+        ConfigError: there is no project file here or above, or it is no YAML.
+    """
+    queue = read_project_file(project, env, Mistakes()).written.value.get("queue")
+    return queue is not None and isinstance(queue.value, dict) and "postgres" in queue.value
+
+
 def open_journal(project: str | None = None, env: str | None = None) -> SqliteJournal:
     """The history of the project's runs.
 

@@ -7,8 +7,10 @@ go into its database as well, so that each of them can tell what a run on anothe
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from asgard.app.config.project import Project
 from asgard.app.config.shared_database import Tables, open_database
@@ -41,7 +43,9 @@ class RunLog:
         return self._file.broken or (self._shared.broken if self._shared is not None else "")
 
     def __call__(self, event: Event) -> None:
-        """Writes one event."""
+        """Writes one event; the first says on which machine."""
+        if event.kind is Kind.RUN_STARTED:
+            event = replace(event, data={**event.data, "machine": platform.node()})
         self._file(event)
         if self._shared is not None:
             self._shared(event)
@@ -65,6 +69,16 @@ def events_after(project: Project, run: str, number: int = 0) -> list[tuple[int,
         return []
     with _open_events(project) as store:
         return store.after(run, number, PAGE)
+
+
+def told_runs(project: Project, limit: int, before: float | None) -> list[tuple[str, str, str]]:
+    """The runs of all machines that share the queue, as `RunEventStore.runs`.
+
+    Raises:
+        Unreachable, AuthenticationError: the database cannot be used.
+    """
+    with _open_events(project) as store:
+        return store.runs(limit, before)
 
 
 def goes_on_elsewhere(project: Project, run: str) -> bool:

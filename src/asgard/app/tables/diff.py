@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from asgard.app.project.workspace import Workspace
 from asgard.app.tables.rows import json_rows
+from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from asgard.core.names import RESERVED_PREFIX
 from asgard.core.table import Mount
@@ -45,7 +46,23 @@ class DiffWish:
     samples: int = 5
 
 
-def diff(opened: Callable[[str | None], Workspace], wish: DiffWish) -> Comparison:
+@dataclass(frozen=True)
+class _Pair:
+    """Two tables that can be compared.
+
+    Attributes:
+        ignore: columns that are left out.
+    """
+
+    workspace: Workspace
+    a: Mount
+    b: Mount
+    ignore: tuple[str, ...]
+
+
+def diff(
+    opened: Callable[[str | None], Workspace], wish: DiffWish, cancel: Cancel | None = None
+) -> Comparison:
     """Compares two tables; memory stays within the project's.
 
     Args:
@@ -54,7 +71,30 @@ def diff(opened: Callable[[str | None], Workspace], wish: DiffWish) -> Compariso
     Raises:
         ConfigError: there is no such table, version or key.
         DataError: a key comes twice.
+        Cancelled: that was asked for.
     """
+    pair = _pair(opened, wish)
+    with pair.workspace.open_engine(pair.workspace.budget.engine_bytes) as engine:
+        forget = (cancel or Cancel()).on_cancel(engine.interrupt)
+        try:
+            return compare(engine, pair.a, pair.b, keys=wish.keys, ignore=pair.ignore, samples=wish.samples)
+        finally:
+            forget()
+
+
+def check_wish(opened: Callable[[str | None], Workspace], wish: DiffWish) -> None:
+    """Sees that what is to be compared is there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    pair = _pair(opened, wish)
+    for key in wish.keys:
+        if key not in pair.a.schema.names or key not in pair.b.schema.names:
+            raise ConfigError(f"there is no column {key!r} in both tables, which is a key")
+
+
+def _pair(opened: Callable[[str | None], Workspace], wish: DiffWish) -> _Pair:
     if not wish.b and wish.at_a == wish.at_b:
         raise ConfigError(
             "a table is equal to itself", hint="name two tables, or two versions: --at 3 --at 5"
@@ -66,8 +106,7 @@ def diff(opened: Callable[[str | None], Workspace], wish: DiffWish) -> Compariso
     ignore = {*wish.ignore, *(() if wish.metadata else hidden - set(wish.keys))}
     if strange := set(wish.ignore) - own:
         raise ConfigError(f"neither table has a column {', '.join(sorted(strange))}")
-    with workspace.open_engine(workspace.budget.engine_bytes) as engine:
-        return compare(engine, a, b, keys=wish.keys, ignore=tuple(ignore), samples=wish.samples)
+    return _Pair(workspace, a, b, tuple(ignore))
 
 
 def _mount(opened: Callable[[str | None], Workspace], name: str, at: int | None) -> tuple[Workspace, Mount]:
