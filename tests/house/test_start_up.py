@@ -60,7 +60,7 @@ def test_starting_up_loads_nothing_heavy(words: str) -> None:
 @pytest.mark.parametrize(
     ("words", "spared"),
     [
-        ("asgard run", {"pandas", "polars", "sqlglot", "psycopg", "httpx"}),
+        ("asgard run", {"pandas", "polars", "sqlglot", "psycopg", "httpx", "rich"}),
         ("asgard tables --json", {"pandas", "polars", "sqlglot", "psycopg", "httpx", "duckdb", "rich"}),
         ("asgard runs --json", HEAVY | {"pydantic", "rich"}),
     ],

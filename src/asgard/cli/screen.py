@@ -8,16 +8,16 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
+import click
 
 from asgard.cli.drift import drift_lines
 from asgard.cli.output import cell_text, seconds_text, size_text
 from asgard.core.events import Event, Kind
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 MARKS = {"done": ("✓", "green"), "unchanged": ("=", "dim"), "failed": ("✗", "red"),
          "skipped": ("-", "yellow"), "cancelled": ("-", "yellow")}  # fmt: skip
@@ -30,14 +30,13 @@ class Screen:
     """
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
         self._live: Live | None = None
         self._running: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=8, get_renderable=self._drawn)
+        if sys.stderr.isatty():
+            self._live = self._drawing()
             self._live.start()
         return self
 
@@ -60,38 +59,52 @@ class Screen:
             elif event.kind is Kind.RETRIED:
                 what = event.data["error"]["what"]
                 again = f"  again in {event.data['after_seconds']} s "
-                self._told(Text.assemble((again, "yellow"), f"{event.step}: {what}"))
+                self._told((again, "yellow"), f"{event.step}: {what}")
             elif event.kind is Kind.WARNING:
-                self._told(Text.assemble(("  warning ", "yellow"), f"{event.step}: {event.data['what']}"))
+                self._told(("  warning ", "yellow"), f"{event.step}: {event.data['what']}")
 
     def _ended(self, event: Event) -> None:
         mark, colour = MARKS[event.data["status"]]
-        line = Text.assemble((f"{mark} ", colour), (event.step, "bold"), "  ", _figures(event.data))
-        self._told(line)
+        self._told((f"{mark} ", colour), (event.step, "bold"), "  ", _figures(event.data))
         for told in drift_lines(event.data.get("schema_changes", {})):
-            self._told(Text(f"    {told}", style="yellow"))
+            self._told((f"    {told}", "yellow"))
         for check in event.data.get("checks", []):
             if not check["passed"]:
-                self._told(Text(f"    {check['on_fail']}: {check['message']}", style="yellow"))
+                self._told((f"    {check['on_fail']}: {check['message']}", "yellow"))
         error = event.data.get("error")
         if error is not None:
-            self._told(Text(f"    {error['what']}", style="red"))
+            self._told((f"    {error['what']}", "red"))
             # Where it happened, but for the table: that is the step itself.
             where = {name: value for name, value in error["where"].items() if name != "table"}
             if where:
-                self._told(Text("    " + ", ".join(f"{name} {value}" for name, value in where.items())))
+                self._told("    " + ", ".join(f"{name} {value}" for name, value in where.items()))
             if error["hint"]:
-                self._told(Text(f"    hint: {error['hint']}"))
+                self._told(f"    hint: {error['hint']}")
 
-    def _told(self, line: Text) -> None:
-        self._console.print(line, soft_wrap=not self._console.is_terminal)
+    def _told(self, *parts: str | tuple[str, str]) -> None:
+        """Writes one line of texts, some of which have a style."""
+        if self._live is None:
+            click.echo("".join(part if isinstance(part, str) else part[0] for part in parts), err=True)
+            return
+        from rich.text import Text
 
-    def _drawn(self) -> Group:
-        with self._lock:
-            grid = Table.grid(padding=(0, 2))
-            for step, state in self._running.items():
-                grid.add_row(Text("… ", style="cyan") + Text(step, style="bold"), *_progress(state))
-            return Group(grid)
+        self._live.console.print(Text.assemble(*parts))
+
+    def _drawing(self) -> Live:
+        from rich.console import Console, Group  # takes as long to import as a small table to load
+        from rich.live import Live
+        from rich.table import Table
+        from rich.text import Text
+
+        def drawn() -> Group:
+            with self._lock:
+                grid = Table.grid(padding=(0, 2))
+                for step, state in self._running.items():
+                    grid.add_row(Text("… ", style="cyan") + Text(step, style="bold"), *_progress(state))
+                return Group(grid)
+
+        console = Console(stderr=True, highlight=False)
+        return Live(console=console, refresh_per_second=8, get_renderable=drawn)
 
 
 def _figures(data: Any) -> str:

@@ -15,10 +15,12 @@ class Config(BaseModel):
 
     A field's `description` becomes its help in the YAML schema, the CLI, the web form and the docs page.
     Secrets have the type `asgard.core.secret.Secret`, files and folders of this machine `LocalPath`. Users'
-    older names stay as aliases.
+    older names stay as aliases. What validates is built when it first does: most commands need few models.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, validate_default=True, defer_build=True
+    )
 
 
 FOLDER = "folder"

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from asgard.app.config.project import Project
 from asgard.app.config.shared_database import Tables, open_database
-from asgard.app.jobs.jobs import open_jobs, run_of
 from asgard.app.runs.history import log_file
 from asgard.core.errors import ConfigError
 from asgard.core.events import Event, Kind
@@ -87,6 +86,8 @@ def goes_on_elsewhere(project: Project, run: str) -> bool:
     Raises:
         Unreachable, AuthenticationError: the database cannot be used.
     """
+    from asgard.app.jobs.jobs import open_jobs, run_of  # the queue, of which a run itself knows nothing
+
     with open_jobs(project) as store:
         for name in dict.fromkeys((run, run.rpartition("-")[0])):
             try:

@@ -10,14 +10,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgard.app.config.project import Project
 from asgard.app.config.quantities import parse_duration
-from asgard.app.jobs.jobs import JobWish, as_dict, new_job, open_jobs
 from asgard.core.errors import ConfigError
 from asgard.core.stream import Mode
 from asgard.flow.ingest import Pipeline
+
+if TYPE_CHECKING:
+    from asgard.app.jobs.jobs import JobWish
 
 MOST_CHUNKS = 10_000
 _WHOLE = re.compile(r"-?\d+")
@@ -34,6 +36,8 @@ def add_backfill(project: Project, wish: JobWish, chunk: str | None) -> list[dic
     Raises:
         ConfigError: the range or the chunk is none.
     """
+    from asgard.app.jobs.jobs import as_dict, new_job, open_jobs  # the queue, which a run has no use for
+
     assert wish.between is not None
     ranges = list(chunks(*wish.between, chunk))
     jobs = [new_job(project, replace(wish, between=one)) for one in ranges]
