@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from tests.upgrade.market import live_a_market_day, write_market
 from tests.upgrade.shop import FIRST_DAY, KEY, SECOND_DAY, STORED, live_a_day, write_project
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -41,17 +42,45 @@ def asgard(folder: Path, *arguments: str, given: str = "") -> bool:
     return True
 
 
+POST_A_SINK = """
+from asgard.app.config.project import load_project
+from asgard.app.documents.sinks import NewSink, add_sink
+add_sink(load_project("."), NewSink("local", "exports", "default", {"path": "exports"}))
+"""
+
+
+def post(folder: Path) -> None:
+    """Keeps a document as a program would post it."""
+    command = [sys.executable, "-c", POST_A_SINK]
+    subprocess.run(command, cwd=folder, env={**os.environ, "ASGARD_SECRET_KEY": KEY}, check=True)
+
+
 def write(folder: Path) -> None:
     """A project with two days of loads, and whatever else this version keeps."""
     write_project(folder)
     live_a_day(folder, FIRST_DAY)
+    with_market = asgard(folder, "promote", "--help")
+    if with_market:
+        write_market(folder)
+        live_a_market_day(folder, 0)
     asgard(folder, "run")
     if asgard(folder, "secrets", "set", STORED[0], given=STORED[1] + "\n"):
         write_project(folder, f"${{store:{STORED[0]}}}")
+        if with_market:
+            write_market(folder)
     asgard(folder, "users", "create", "ann", "--role", "editor", given="a long enough passphrase\n")
     asgard(folder, "tokens", "create", "--name", "ci", "--expires", "never")
     live_a_day(folder, SECOND_DAY)
+    if with_market:
+        live_a_market_day(folder, 1)
     asgard(folder, "run")
+    if with_market:
+        asgard(folder, "run", "--env", "dev")
+        asgard(folder, "suites", "import", "prices.json")
+        asgard(folder, "suites", "checkpoint", "daily", "--table", "prices", "--suite", "prices")
+        asgard(folder, "suites", "run", "daily")
+        asgard(folder, "schedules", "pause", "nightly")
+        post(folder)
     asgard(folder, "jobs", "add", "shop.visits")
 
 
