@@ -13,6 +13,7 @@ from asgard.api.served import Platform, Served
 from asgard.app.documents.sinks import sink_workspace
 from asgard.app.project.workspace import Workspace
 from asgard.app.tables import tables
+from asgard.app.tables.deletes import deletes_in
 from asgard.app.tables.rows import json_rows
 
 router = APIRouter(prefix="/tables", tags=["tables"])
@@ -35,7 +36,8 @@ def list_tables(
 
 @router.get("/{table}", openapi_extra=needs("tables.read", confined=True))
 def show_table(platform: Platform, reach: Reach, table: str, sink: Sink = None) -> dict[str, Any]:
-    """Columns, rows and versions of a table; its name may be the end of the whole one if that is clear."""
+    """Columns, rows and versions of a table; its name may be the end of the whole one if that is clear.
+    `deletes` says whether rows that the source deletes are seen, marked, or not seen."""
     workspace = _workspace(platform, sink)
     with looked_up():
         found = workspace.table(table)
@@ -47,7 +49,9 @@ def show_table(platform: Platform, reach: Reach, table: str, sink: Sink = None) 
         for one in found.versions(20)
     ]  # fmt: skip
     columns = [{"name": column.name, "type": str(column.type)} for column in mount.schema]
-    return {"table": str(found.name), "rows": mount.rows, "columns": columns, "versions": versions}
+    said = {"table": str(found.name), "rows": mount.rows, "columns": columns, "versions": versions}
+    deletes = deletes_in(platform.workspace(), found.name) if sink is None else None
+    return said | ({"deletes": deletes} if deletes else {})
 
 
 @router.get("/{table}/preview", openapi_extra=needs("tables.read", confined=True))

@@ -162,6 +162,8 @@ def _signals_ask(asked: list[Cancel]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+NOT_SEEN = "set detect_deletes: keys, soft_delete, or mode: replace to see them"
+
 
 @click.group(invoke_without_command=True)
 @click.option("--limit", default=20, show_default=True, help="How many, the newest first.")
@@ -226,6 +228,8 @@ def show(run_id: str, project: str | None, env: str | None, as_json: bool) -> No
     for step in steps:
         for line in drift_lines(step.get("schema_changes", {})):
             click.echo(f"{step['step']}: {line}")
+        if step.get("deletes") == "not seen":
+            click.echo(f"{step['step']}: rows that the source deletes stay: {NOT_SEEN}")
 
 
 @runs.command("log")

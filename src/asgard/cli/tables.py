@@ -95,10 +95,12 @@ def tables(ctx: click.Context, project: str | None, env: str | None, as_json: bo
 @json_option
 def show(table: str, project: str | None, env: str | None, as_json: bool) -> None:
     """Show the columns and the versions of TABLE."""
+    from asgard.app.tables.deletes import deletes_in
     from asgard.app.tables.tables import versions
 
     workspace = open_tables(project, env)
-    schema, history = workspace.table(table).schema(), versions(workspace, table)
+    found = workspace.table(table)
+    schema, history, deletes = found.schema(), versions(workspace, table), deletes_in(workspace, found.name)
     if as_json:
         columns = [{"name": f.name, "type": str(f.type), "nullable": f.nullable} for f in schema]
         past = [
@@ -106,7 +108,7 @@ def show(table: str, project: str | None, env: str | None, as_json: bool) -> Non
              **({} if v.rows_added is None else {"rows_added": v.rows_added})}
             for v in history
         ]  # fmt: skip
-        print_json({"columns": columns, "versions": past})
+        print_json({"columns": columns, **({"deletes": deletes} if deletes else {}), "versions": past})
         return
     rows = ((f.name, f.type, (f.metadata or {}).get(b"asgard.type", b"").decode()) for f in schema)
     print_table(["column", "type", "in the source"], rows)
@@ -116,6 +118,8 @@ def show(table: str, project: str | None, env: str | None, as_json: bool) -> Non
         ((v.version, f"{v.at:%Y-%m-%d %H:%M:%S}", v.operation, v.rows_added, v.run) for v in history),
         right=["version", "rows added"],
     )
+    if deletes:
+        click.echo(f"\nrows that the source deletes are {deletes}")
 
 
 @tables.command("undo")

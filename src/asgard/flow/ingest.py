@@ -19,6 +19,7 @@ from asgard.flow.landing import Standard, land
 from asgard.flow.outcome import Outcome
 from asgard.flow.reading import Landing, Tally, stage_splits
 from asgard.flow.setting import Setting
+from asgard.flow.terms import refuse_loss
 from asgard.quality.drift import Contract, agree
 from asgard.quality.masking import Masking, remasked
 
@@ -94,6 +95,8 @@ def _one_plan(pipeline: Pipeline, setting: Setting, outcome: Outcome) -> bool:
     selection, table = pipeline.selection, pipeline.table
     stream = selection.stream
     first_load = not table.exists()
+    if pipeline.history is None and not first_load:
+        refuse_loss(selection.mode, table.schema())
     position = table.position(stream.id) or Position()
     increments = selection.cursor is not None and selection.mode is not Mode.REPLACE
     goes_on = not (pipeline.anew or pipeline.backfill) and (increments or position.half_read)

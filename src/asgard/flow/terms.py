@@ -46,7 +46,7 @@ class Terms:
             ConfigError: the table's history would be lost, or what versions begin with is no such column.
             SchemaChanged: the contract freezes what is another.
         """
-        self._refuse_loss(there)
+        refuse_loss(self.mode, there)
         if self.contract != Contract():
             kept = None if anew and self.mode is not Mode.HISTORY else there
             landing = landing.under(agree(kept, landing.own, self.contract, needed=self._needed(landing)))
@@ -67,13 +67,6 @@ class Terms:
     def _needed(self, landing: Landing) -> set[str]:
         return {landing.names.get(name, name) for name in (*self.keys, self.valid_from) if name}
 
-    def _refuse_loss(self, there: pa.Schema | None) -> None:
-        if self.mode is not Mode.HISTORY and there is not None and VALID_FROM in there.names:
-            raise ConfigError(
-                f"the table holds a history, and mode: {self.mode} would lose it",
-                hint="set mode: history again, or give the model another name",
-            )
-
     def _check_valid_from(self, landing: Landing) -> None:
         if not self.valid_from:
             return
@@ -90,3 +83,19 @@ class Terms:
                 f"valid_from: {self.valid_from} is {kind}: it does not say since when a row holds",
                 hint="name a date or a time; without valid_from versions begin with their build",
             )
+
+
+def refuse_loss(mode: Mode, there: pa.Schema | None) -> None:
+    """Sees that a load of a mode takes no history away.
+
+    Args:
+        there: the table's columns; None where there is no table.
+
+    Raises:
+        ConfigError: it would.
+    """
+    if mode is not Mode.HISTORY and there is not None and VALID_FROM in there.names:
+        raise ConfigError(
+            f"the table holds a history, and mode: {mode} would lose it",
+            hint="set mode: history again, or load into a table of another name",
+        )
