@@ -32,9 +32,9 @@ def theirs(table: IcebergTable) -> Table:
 
 
 def unknown_data_files(lake: Path) -> set[str]:
-    """Data files in the table's folder that no snapshot names."""
+    """Data files of ours in the table's folder that no snapshot names."""
     known = committed_files(iceberg_table(lake).place, "part-")
-    return {path.name for path in (folder_of(lake) / "data").glob("*.parquet")} - known
+    return {path.name for path in (folder_of(lake) / "data").glob("part-*.parquet")} - known
 
 
 def count_of_metadata(lake: Path) -> dict[str, int]:

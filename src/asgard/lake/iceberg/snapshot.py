@@ -230,7 +230,10 @@ class Snapshot:
             return pa.RecordBatchReader.from_batches(schema, iter(()))
         _check_lists(schema)
         asked = tuple(schema.names) if columns is not None else ("*",)
-        scan = self.handle.scan(selected_fields=asked, snapshot_id=self.at.snapshot_id)
+        # Of a snapshot pyiceberg reads the columns as they were called then, also of the newest.
+        newest = self.at.snapshot_id == self.handle.metadata.current_snapshot_id
+        number = None if newest else self.at.snapshot_id
+        scan = self.handle.scan(selected_fields=asked, snapshot_id=number)
         batches = (canonical_batch(batch, schema) for batch in scan.to_arrow_batch_reader())
         return pa.RecordBatchReader.from_batches(schema, batches)
 

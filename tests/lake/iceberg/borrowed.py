@@ -1,0 +1,26 @@
+"""What Delta's tests say of loads, said of Iceberg: the same tests, on the other format's table."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+LONG = {
+    "test_rows_with_their_own_time_come_to_what_the_model_says",
+    "test_loads_by_their_time_come_to_what_the_model_says",
+    "test_merges_come_to_what_the_model_says",
+}
+"""Those that run with the long ones here."""
+
+
+def borrowed(module: ModuleType, *left_out: str) -> dict[str, Any]:
+    """The tests and fixtures of a module, but for those that speak of Delta alone."""
+    names = {name for name in vars(module) if name.startswith("test_")}
+    assert set(left_out) <= names, "a test that is left out is not there any more"
+    kept = {name: vars(module)[name] for name in names - set(left_out)}
+    fixtures = {
+        name: value
+        for name, value in vars(module).items()
+        if type(value).__name__ == "FixtureFunctionDefinition"
+    }
+    return {**fixtures, **kept}
