@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 
 from asgard.core.names import folder
-from asgard.core.table import TableName
+from asgard.core.table import Table, TableName
+from asgard.lake.disk import translated
 from asgard.lake.iceberg.catalog import (
     FILE,
     RestAccess,
@@ -21,6 +23,7 @@ from asgard.lake.iceberg.catalog import (
     translated_catalog,
 )
 from asgard.lake.iceberg.durable import DurableFileIO
+from asgard.lake.iceberg.orphans import swept
 from asgard.lake.iceberg.place import Place
 from asgard.lake.iceberg.table import IcebergTable
 from asgard.lake.local import LocalFolder
@@ -49,11 +52,9 @@ class IcebergLake:
         check_folder(self._root)
         self._catalogue = OpenedCatalog(self._root, access)
 
-    def table(self, name: TableName) -> IcebergTable:
+    def table(self, name: TableName) -> Table:
         """The table of that name, whether it exists or not."""
-        # A % in a path is decoded by some of Iceberg's readers.
-        place = folder(name).replace("~", "%7E").replace("%", "~")
-        found = Place(self._catalogue, name.parts, LocalFolder(self._root / place))
+        found = Place(self._catalogue, name.parts, LocalFolder(self._root / _place(name)))
         return IcebergTable(name, found, self._limits)
 
     def tables(self) -> Iterator[TableName]:
@@ -62,6 +63,17 @@ class IcebergLake:
             catalog = self._catalogue.opened()
             names = [] if catalog is None else list(_names(catalog))
         yield from sorted(names)
+
+    def sweep(self, before: datetime, dry_run: bool = False) -> list[str]:
+        """Deletes what killed first loads left where no table is."""
+        tables = {_place(name) for name in self.tables()}
+        with translated({"lake": str(self._root)}):
+            return list(swept(self._root, tables, before, dry_run))
+
+
+def _place(name: TableName) -> str:
+    # A % in a path is decoded by some of Iceberg's readers.
+    return folder(name).replace("~", "%7E").replace("%", "~")
 
 
 def _names(catalog: Catalog) -> Iterator[TableName]:

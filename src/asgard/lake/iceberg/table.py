@@ -12,15 +12,19 @@ from pyiceberg.table import snapshots as iceberg
 
 from asgard.core.errors import QueryError
 from asgard.core.position import Position
-from asgard.core.table import Compacted, Load, LoadRequest, Mount, TableName, Vacuumed, Version
+from asgard.core.table import Compacted, Load, LoadRequest, Mount, TableName, Upkeep, Vacuumed, Version
+from asgard.lake.delta.compact import Wish
 from asgard.lake.delta.quarantine import Quarantine
 from asgard.lake.delta.scan import scan
 from asgard.lake.iceberg.accept import accept
+from asgard.lake.iceberg.compact import compact, upkeep
 from asgard.lake.iceberg.faults import translated
 from asgard.lake.iceberg.load import IcebergLoad
 from asgard.lake.iceberg.place import Place
 from asgard.lake.iceberg.position import Record, check_absence, recorded, standing
+from asgard.lake.iceberg.restore import undo
 from asgard.lake.iceberg.snapshot import MARK, Snapshot
+from asgard.lake.iceberg.vacuum import expire, vacuum
 from asgard.lake.parquet import Limits
 
 
@@ -38,6 +42,7 @@ class IcebergTable:
         self.place = place
         self._limits = limits or Limits()
         self._where = {"table": str(name)}
+        self._disturbed: set[str] = set()
 
     def exists(self) -> bool:
         """True once a first load was published, by whomever, or somebody else made the table."""
@@ -102,23 +107,28 @@ class IcebergTable:
         alone: Callable[[], AbstractContextManager[object]],
         order_by: Sequence[str] = (),
     ) -> Compacted | None:
-        """Puts small files together, one bounded step."""
-        from asgard.lake.iceberg.compact import compact
-
+        """Puts small files together, one bounded step; in the order of the columns, where some are given."""
+        wish = Wish(run, stopped, alone, self._limits, order_by, self._disturbed)
         with translated(self.place, self._where):
-            return compact(self.place, run, stopped, alone, self._limits)
+            return compact(self.place, wish)
+
+    def upkeep(self, order_by: Sequence[str] | None = None) -> Upkeep:
+        """How the table lies. Files are put in order when they are put together, and only then."""
+        with translated(self.place, self._where):
+            return upkeep(self.place, self._limits)
+
+    def expire(self, before: datetime, dry_run: bool = False) -> Vacuumed:
+        """Forgets versions that were replaced before an instant."""
+        with translated(self.place, self._where):
+            return expire(self.place, before, dry_run)
 
     def vacuum(self, before: datetime, dry_run: bool = False) -> Vacuumed:
-        """Deletes files that only versions need that were replaced before an instant."""
-        from asgard.lake.iceberg.vacuum import vacuum
-
+        """Forgets versions that were replaced before an instant, and deletes the files that none needs."""
         with translated(self.place, self._where):
             return vacuum(self.place, before, dry_run)
 
     def undo(self, run: str = "") -> Version:
         """Takes the last load back, or all of a run's last loads: data and position together."""
-        from asgard.lake.iceberg.restore import undo
-
         with translated(self.place, self._where):
             undo(self.place, run)
         return self.versions(1)[0]
