@@ -36,12 +36,11 @@ data_sources:
   silver: {type: rowstore, host: h, database: d}
   nothing:
 """)
-    told[20] = told[20].partition("; did you mean rowstore")[0]
+    told[19] = told[19].partition("; did you mean rowstore")[0]
     assert told == [
         "asgard.yml:1:10: version: the file is of version 2, this Asgard reads version 1; pip install --upgrade "
         "asgard-platform",
         "asgard.yml:2:1: paralel: is not a known key; did you mean parallel?",
-        "asgard.yml:3:16: lake.format: the format iceberg is not available in this version; use delta",
         "asgard.yml:3:35: lake.location: 'tp://x/y' is no place for a lake; name a folder, or s3://BUCKET/PREFIX of "
         "S3 or a store that speaks like it",
         "asgard.yml:7:5: data_sources.shop.connection.database: is missing",
@@ -92,7 +91,32 @@ data_sources:
         ("workspace: a b", "1:12: workspace: is 'a b', must be text that matches ^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"),
         ("lake: data", "1:7: lake: is text, must be keys with values"),
         ("lake: {format: parquet}", "1:16: lake.format: is 'parquet', must be delta or iceberg"),
-        ("lake: {place: x}", "1:8: lake.place: is not a known key; known: connection, format, location"),
+        (
+            "lake: {format: iceberg, location: 's3://b/x'}",
+            "1:1: lake: Iceberg's tables lie on a disk in this version, not at s3://b/x; name a folder, or use "
+            "format: delta",
+        ),
+        (
+            "lake: {catalog: {type: sqlite}}",
+            "1:1: lake: Delta's tables need no catalog; leave it out, or use format: iceberg",
+        ),
+        (
+            "lake: {format: iceberg, catalog: {uri: 'http://c'}}",
+            "1:25: lake.catalog: a sqlite catalog has no uri; write type: rest, or leave it out",
+        ),
+        (
+            "lake: {format: iceberg, catalog: {type: rest}}",
+            "1:25: lake.catalog: type: rest wants a uri: where the server is",
+        ),
+        (
+            "lake: {format: iceberg, catalog: {type: rest, uri: 'http://c', token: a, credential: b}}",
+            "1:25: lake.catalog: credential and token say the same twice; keep one of them",
+        ),
+        (
+            "lake: {format: iceberg, catalog: {type: rest, uris: 'http://c'}}",
+            "1:47: lake.catalog.uris: is not a known key; did you mean uri?",
+        ),
+        ("lake: {place: x}", "1:8: lake.place: is not a known key; known: catalog, connection, format, location"),
         ("data: {type: csv}", "1:1: data: is not a key of a project; asgard run --config FILE loads a file with one "
          "data block; sources stand below data_sources"),
         ("data_sources: [a]", "1:1: data_sources: must be keys with values; shop: {type: postgres, ...}"),

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from asgard.app.config.key_paths import Steps, key_of, node_at, steps_of
+from asgard.app.config.lakes import LAKE_GROUPS, LakeSpec
 from asgard.app.config.mistakes import Mistakes, near
 from asgard.app.config.project import ProjectKeys, default_parallel
 from asgard.app.config.project_file import (
@@ -30,7 +31,7 @@ from asgard.app.config.project_file import (
 )
 from asgard.app.config.references import Lookup
 from asgard.app.config.source_reading import GROUPING, flattens, source_class
-from asgard.app.config.specs import LakeSpec, SourceKeys, TableSpec
+from asgard.app.config.specs import SourceKeys, TableSpec
 from asgard.app.config.validation import SECRET_NAME, is_secret, keys_of, names_of
 from asgard.app.config.yaml_text import Node
 from asgard.core.errors import AsgardError, ConfigError
@@ -209,7 +210,8 @@ class _Explainer:
         if reference is not None:
             return "${" + reference[1] + (":-...}" if reference[2] else "}")
         mistaken = known is None and bool(self._models(steps))  # a key that nobody knows: meant to be which?
-        if named or mistaken or (known is not None and is_secret(known.annotation)):
+        told_by = known if known is not None or len(steps) < 2 else self._field(steps[:-1])
+        if named or mistaken or (told_by is not None and is_secret(told_by.annotation)):
             return STARS
         if resolved is None or not resolved.referred:
             return resolved.text if resolved else node.value
@@ -253,6 +255,8 @@ class _Explainer:
             return [ProjectKeys]
         if len(steps) == 2 and steps[0] == "lake":
             return [LakeSpec]
+        if len(steps) == 3 and steps[0] == "lake":
+            return [model for group, model in LAKE_GROUPS.items() if group == steps[1]]
         if len(steps) < 3 or steps[0] != SOURCES:
             return []
         connector = self._connector(str(steps[1]))

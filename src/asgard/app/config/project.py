@@ -16,13 +16,14 @@ from pydantic import Field, field_validator
 
 from asgard.app.config.contract_specs import ContractSpec, SchemaContract
 from asgard.app.config.engine_specs import EnginesSpec
+from asgard.app.config.lakes import LakeSpec
 from asgard.app.config.lineage_spec import LineageSpec
 from asgard.app.config.mistakes import Mistakes
 from asgard.app.config.project_file import SOURCES, ProjectFile, find_project, read_project_file
 from asgard.app.config.quantities import Size
 from asgard.app.config.schedule_specs import QueueSpec, ScheduleSpec
 from asgard.app.config.source_reading import read_source
-from asgard.app.config.specs import LakeSpec, SourceSpec, TableSpec
+from asgard.app.config.specs import SourceSpec, TableSpec
 from asgard.app.config.validation import Entries, dotted, read_model
 from asgard.app.config.yaml_text import Node, tree_of
 from asgard.core.config import Config
@@ -219,7 +220,7 @@ def _project_of(
     if "data" in nodes:
         hint = "asgard run --config FILE loads a file with one data block; sources stand below data_sources"
         mistakes.add("is not a key of a project", path="data", hint=hint, place=nodes.pop("data").where)
-    keys = read_model(ProjectKeys, Entries(nodes, "", tree.place, {}), mistakes)
+    keys = read_model(ProjectKeys, Entries(nodes, "", tree.place, {}, folder=files.folder), mistakes)
     sources = _sources(nodes.get(SOURCES), files.folder, mistakes, silent) if with_sources else {}
     mistakes.raise_if_any()
     assert keys is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,12 +13,9 @@ from pydantic import (
     BeforeValidator,
     Field,
     WithJsonSchema,
-    field_validator,
-    model_validator,
 )
 
 from asgard.app.config.contract_specs import ContractSpec, SchemaContract
-from asgard.app.config.lakes import LakeConnection, far_connection, far_place, is_far
 from asgard.app.config.mistakes import near
 from asgard.app.config.quantities import DURATION_PATTERN, Lag, Size, parse_duration
 from asgard.core.config import Config
@@ -86,50 +83,6 @@ LoadMode = Annotated[
 
 TableList = Annotated[Any, WithJsonSchema({"type": "array", "items": {}})]
 """Read entry by entry, with the connector's options."""
-
-
-class LakeSpec(Config):
-    """Where the tables lie, and in which format."""
-
-    format: Annotated[Literal["delta", "iceberg"], WithJsonSchema({"const": "delta"})] = Field(
-        default="delta", description="The table format."
-    )
-    location: str = Field(
-        default="data/lakehouse",
-        min_length=1,
-        description="The folder of the tables, relative to the project file; or s3://BUCKET/PREFIX.",
-    )
-    connection: LakeConnection | None = Field(
-        default=None, description="Of a bucket: its endpoint and credentials."
-    )
-
-    @field_validator("format")
-    @classmethod
-    def _available_format(cls, value: str) -> str:
-        if value != "delta":
-            raise ValueError(f"the format {value} is not available in this version; use delta")
-        return value
-
-    @field_validator("location")
-    @classmethod
-    def _possible_location(cls, value: str) -> str:
-        if is_far(value):
-            try:
-                far_place(value)
-            except ConfigError as error:
-                raise ValueError(f"{error.what}; {error.hint}") from None
-        return value
-
-    @model_validator(mode="after")
-    def _fitting_connection(self) -> Self:
-        if is_far(self.location):
-            try:
-                far_connection(self.location, self.connection)
-            except ConfigError as error:
-                raise ValueError(f"{error.what}; {error.hint}") from None
-        elif self.connection is not None:
-            raise ValueError("a folder of this machine has no connection; leave it out")
-        return self
 
 
 class WindowSpec(Config):
@@ -204,6 +157,11 @@ class TableSpec(Config):
         default={},
         description="Columns that may not lie in clear: hash, tokenize, partial or redact. Done before "
         "anything is written.",
+    )
+    cluster_by: Names | None = Field(
+        default=None,
+        description="The columns by which maintain keeps the table's files apart, so that merges and queries "
+        "open few: by default primary_key, or else the cursor; [] for none.",
     )
     exclude: Names = Field(default=(), description="Patterns of names that a name with * leaves out.")
     allow_missing: bool = Field(

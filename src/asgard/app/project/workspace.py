@@ -1,4 +1,4 @@
-"""A project, opened: the one place that picks the lake's format, the engine and the connectors."""
+"""A project, opened: the one place that picks the engine and the connectors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from asgard.app.config.lakes import far_connection, is_far
 from asgard.app.config.project import Project, load_project
+from asgard.app.project.opened_lake import opened_lake
 from asgard.app.runs.history import journal_file
 from asgard.core.budget import Budget
 from asgard.core.cancel import Cancel
@@ -18,7 +18,6 @@ from asgard.core.engine import Engine
 from asgard.core.errors import ConfigError
 from asgard.core.source import ReadSettings, Source
 from asgard.core.table import Lake, Mount, Table, TableName
-from asgard.lake.delta.lake import DeltaLake
 from asgard.state.journal import SqliteJournal
 from asgard.transform.models import Model
 
@@ -88,12 +87,7 @@ class Workspace:
     @cached_property
     def lake(self) -> Lake:
         """Where the tables lie."""
-        spec = self.project.lake
-        if not is_far(spec.location):
-            return DeltaLake(self.project.folder / spec.location)
-        from asgard.lake.bucket import bucket_folder  # with a client of object stores
-
-        return DeltaLake(bucket_folder(far_connection(spec.location, spec.connection), Cancel()))
+        return opened_lake(self.project.lake, self.project.folder)
 
     @cached_property
     def journal(self) -> SqliteJournal:
