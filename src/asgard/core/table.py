@@ -47,9 +47,7 @@ class Mount:
     """Rows for an engine to query: Parquet files that together are a table.
 
     Attributes:
-        schema: Arrow schema of the rows.
         files: paths or URLs of Parquet files, every row of which counts; columns missing in a file are null.
-        rows: how many rows; None when unknown.
         reader: for tables that plain files do not tell whole (deletion vectors, column mapping): called for a
             fresh stream of the rows; files is empty then.
         figures: columns that the files themselves tell about; others are not known.
@@ -161,12 +159,14 @@ class Compacted:
 @dataclass(frozen=True)
 class Upkeep:
     """How a table lies. `files` of `size_bytes` are what `compact` would write anew next; none: 0. Of its
-    data files, `depth` at most lie over one key. `entries` are the versions that its log tells of."""
+    data files, `depth` at most lie over one key. `entries` are the versions that its log tells of; `order_by`
+    is what the newest load has in `cluster_by`."""
 
     files: int = 0
     size_bytes: int = 0
     depth: int = 0
     entries: int = 0
+    order_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,6 @@ class LoadRequest:
     Attributes:
         stream: id under which the position is kept: the source's stream, or the model.
         mode: what happens to the rows that are there.
-        schema: Arrow schema of the batches that will be staged.
         keys: the key columns, for merge and for append with a cursor.
         keys_unique: the source guarantees that no key comes twice in this load: no de-duplication needed.
         order_by: of rows of this load with one key, the one with the greatest value here stays, and among
@@ -282,7 +281,7 @@ class LoadRequest:
         allow_missing: columns of the table that do not come become null instead of refusing the load.
         widens: a column that comes in a wider type makes the table's column as wide.
         raw: what is set aside may be messages that could not be decoded: it has the columns `core.batch.RAW`.
-        run: id of the run, for the commit's metadata.
+        run, cluster_by: the run's id, and columns by which upkeep keeps files apart, for the commit's metadata.
         memory_bytes: what prepare may hold.
     """
 
@@ -300,6 +299,7 @@ class LoadRequest:
     widens: bool = False
     raw: bool = False
     run: str = ""
+    cluster_by: tuple[str, ...] = ()
     memory_bytes: int = 256 << 20
 
 
@@ -368,8 +368,8 @@ class Table(Protocol):
         """
         ...
 
-    def upkeep(self, order_by: Sequence[str] = ()) -> Upkeep:
-        """How the table lies, for who decides about `compact`."""
+    def upkeep(self, order_by: Sequence[str] | None = None) -> Upkeep:
+        """How the table lies, for who decides about `compact`; by default in the order of its newest load."""
         ...
 
     def expire(self, before: datetime, dry_run: bool = False) -> Vacuumed:

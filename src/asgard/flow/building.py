@@ -178,6 +178,7 @@ def _request(building: Building, decision: Decision, landing: Landing, setting: 
         mode=decision.mode,
         schema=landing.schema,
         keys=terms.keys,
+        cluster_by=terms.keys,
         history=history,
         allow_missing=landing.allows_missing(False),
         widens=landing.widens,

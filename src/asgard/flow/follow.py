@@ -24,7 +24,14 @@ from asgard.core.source import Plan, Reader
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, Load, LoadRequest, Staged
 from asgard.flow.drift import tell_discards, tell_evolution
-from asgard.flow.ingest import Pipeline, known_names, refuse_remasked, standard_of, under_contract
+from asgard.flow.ingest import (
+    Pipeline,
+    clustered_by,
+    known_names,
+    refuse_remasked,
+    standard_of,
+    under_contract,
+)
 from asgard.flow.landing import land
 from asgard.flow.outcome import Outcome, Status
 from asgard.flow.reading import POLL_SECONDS, Landing, Tally
@@ -259,6 +266,7 @@ class _Road:
             mode=selection.mode,
             schema=landing.schema,
             keys=keys if selection.mode is Mode.MERGE else (),
+            cluster_by=clustered_by(self._pipeline, landing),
             allow_missing=landing.allows_missing(self._pipeline.allow_missing),
             widens=landing.widens,
             raw=True,

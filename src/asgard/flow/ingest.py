@@ -42,6 +42,7 @@ class Pipeline:
             merge what changed, replace everything, and then keys that did not come end.
         deleted: the source's column by which a row says that it is deleted; empty: none does.
         keys: reads the keys alone, to find rows that the source has no more; None: nobody looks.
+        cluster_by: columns by which upkeep keeps files apart; None: the key, or else the cursor.
         contract: what becomes of drift.
     """
 
@@ -57,6 +58,7 @@ class Pipeline:
     deleted: str = ""
     keys: Selection | None = None
     contract: Contract = field(default_factory=Contract)
+    cluster_by: tuple[str, ...] | None = None
 
     @property
     def masks_a_key(self) -> bool:
@@ -208,6 +210,7 @@ def _request(
         schema=landing.schema,
         keys=keys if mode in (Mode.MERGE, Mode.HISTORY) or keep_existing else (),
         keys_unique=keys_unique,
+        cluster_by=clustered_by(pipeline, landing),
         history=history,
         deleted=landing.names[pipeline.deleted] if pipeline.deleted else "",
         keep_existing=keep_existing,
@@ -216,6 +219,16 @@ def _request(
         run=setting.run,
         memory_bytes=setting.budget.engine_bytes,
     )
+
+
+def clustered_by(pipeline: Pipeline, landing: Landing) -> tuple[str, ...]:
+    """The columns by which upkeep keeps the files of the table apart, as the lake calls them."""
+    selection, wished = pipeline.selection, pipeline.cluster_by
+    if wished is None:
+        cursor = (selection.cursor,) if selection.cursor else ()
+        keeps = selection.mode is not Mode.REPLACE or pipeline.history is not None
+        wished = (tuple(selection.primary_key) or cursor) if keeps else ()
+    return tuple(landing.names.get(name, name) for name in wished)
 
 
 def end_vanished(pipeline: Pipeline, keys: Selection, setting: Setting, outcome: Outcome) -> None:

@@ -177,7 +177,7 @@ class Production:
         """Does nothing: production tidies up itself."""
         return None
 
-    def upkeep(self, order_by: Sequence[str] = ()) -> Upkeep:
+    def upkeep(self, order_by: Sequence[str] | None = None) -> Upkeep:
         """There is nothing to do from here."""
         return Upkeep()
 

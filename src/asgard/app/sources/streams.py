@@ -367,6 +367,7 @@ def pipeline(source: Source, workspace: Workspace, wanted: Wanted, *, anew: bool
         deleted=spec.soft_delete or "",
         keys=_keys_alone(source, wanted, selection) if spec.detect_deletes else None,
         contract=contract,
+        cluster_by=spec.cluster_by,
     )
 
 

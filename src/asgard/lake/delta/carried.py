@@ -1,9 +1,9 @@
 """What a process knows of a table because it made its newest version: the next load need not read the log.
 
 To open a table costs more than all else that a small commit costs, and more with every commit since the
-last checkpoint. Whoever has just put version v knows what it holds: what v - 1 held, and what was put. That is
-true as long as version v is the very file that was put, and there is no v + 1: both are looked at before it is
-used. A commit on top is the very next version or none, as on every other (protocol, lines 2 and 10).
+last checkpoint. Whoever has just put version v knows what it holds: what v - 1 held, and what was put. That
+is true as long as version v is the very file that was put, and there is no v + 1: both are looked at before
+it is used. A commit on top is the very next version or none, as on every other (protocol, lines 2 and 10).
 """
 
 from __future__ import annotations

@@ -24,8 +24,14 @@ LOG = "_delta_log"
 MARK = "asgard.format"
 """Every commit of ours carries it among its provenance."""
 
+CLUSTER_BY = "asgard.cluster_by"
+"""What the provenance calls the columns by which upkeep keeps files apart: JSON."""
+
 COMPACTED = "compact"
 """What the provenance of our own compaction says as its mode."""
+
+LOOKED_BACK_VERSIONS = 100
+"""So many commits without a load, and nobody says how files are to be kept apart."""
 
 _HARMLESS = frozenset(
     {
@@ -97,6 +103,17 @@ def entry(folder: Folder, version: int) -> Entry | None:
         return _parsed(version, (folder / LOG).read(log_name(version)).splitlines())
     except FileNotFoundError:
         return None
+
+
+def clustered_by(folder: Folder, newest: int) -> tuple[str, ...]:
+    """The columns that the newest load of ours wants files to be kept apart by."""
+    for version in range(newest, max(newest - LOOKED_BACK_VERSIONS, -1), -1):
+        found = entry(folder, version)
+        if found is None:
+            break
+        if CLUSTER_BY in found.provenance or "asgard.load" in found.provenance:
+            return tuple(json.loads(found.provenance.get(CLUSTER_BY, "[]")))
+    return ()
 
 
 def version_at(folder: Folder, newest: int, at: datetime) -> int | None:

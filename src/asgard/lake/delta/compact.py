@@ -15,6 +15,7 @@ Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-an
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,17 @@ from asgard.core.budget import MEBIBYTE
 from asgard.core.table import Compacted, DataFile, Upkeep
 from asgard.lake.boundaries import reach
 from asgard.lake.delta import clusters, log_writer
-from asgard.lake.delta.commits import COMPACTED, LOG, MARK, checkpoint, grown_to, log_name, sync_log
+from asgard.lake.delta.commits import (
+    CLUSTER_BY,
+    COMPACTED,
+    LOG,
+    MARK,
+    checkpoint,
+    clustered_by,
+    grown_to,
+    log_name,
+    sync_log,
+)
 from asgard.lake.delta.publish import CHECKPOINT_EVERY, NO_HOOKS
 from asgard.lake.delta.snapshot import LakeFile, Snapshot
 from asgard.lake.folder import Folder, Ticket
@@ -112,17 +123,18 @@ def compact(folder: Folder, wish: Wish) -> Compacted | None:
         settle(folder, ticket, lambda: outcome(folder, ticket, snapshot.version) if known is None else known)
 
 
-def upkeep(folder: Folder, limits: Limits, order_by: Sequence[str]) -> Upkeep:
-    """How the table lies."""
+def upkeep(folder: Folder, limits: Limits, order_by: Sequence[str] | None) -> Upkeep:
+    """How the table lies, in an order; None for that of its newest load."""
     snapshot = Snapshot.open(folder)
     if snapshot is None or not snapshot.is_ours:
         return Upkeep()
-    step = next_step(snapshot, limits, order_by)
+    by = clustered_by(folder, snapshot.version) if order_by is None else tuple(order_by)
+    step = next_step(snapshot, limits, by)
     entries = sum(name.endswith(".json") for name in (folder / LOG).files())
-    deep = clusters.depth(_spans(snapshot, clusters.clusterable(snapshot.schema, order_by)))
+    deep = clusters.depth(_spans(snapshot, clusters.clusterable(snapshot.schema, by)))
     if step is None:
-        return Upkeep(depth=deep, entries=entries)
-    return Upkeep(len(step.files), sum(file.size_bytes for file in step.files), deep, entries)
+        return Upkeep(depth=deep, entries=entries, order_by=by)
+    return Upkeep(len(step.files), sum(file.size_bytes for file in step.files), deep, entries, by)
 
 
 def next_step(snapshot: Snapshot, limits: Limits, order_by: Sequence[str]) -> Step | None:
@@ -250,7 +262,7 @@ def _commit(
                     return None
                 snapshot, version, seen = found, found.version, found.log_identity()
             try:
-                return _put(snapshot, version, wish.run, gone, come)
+                return _put(snapshot, version, wish, gone, come)
             except Exception as error:
                 # The log says what happened, never the exception (protocol, line 11).
                 landed = _version_with(folder, come[0].path, started)
@@ -269,10 +281,12 @@ def _identity_of(snapshot: Snapshot) -> tuple[object, ...] | None:
 
 
 def _put(
-    snapshot: Snapshot, version: int, run: str, gone: Sequence[LakeFile], come: Sequence[DataFile]
+    snapshot: Snapshot, version: int, wish: Wish, gone: Sequence[LakeFile], come: Sequence[DataFile]
 ) -> int:
     """Commits as the version after that one, or not at all."""
-    told = {MARK: "1", "asgard.run": run, "asgard.mode": COMPACTED}
+    told = {MARK: "1", "asgard.run": wish.run, "asgard.mode": COMPACTED}
+    if wish.order_by:
+        told[CLUSTER_BY] = json.dumps([*wish.order_by])
     if snapshot.takes_plain_commits:
         comes = [log_writer.added(file, moves_rows=True) for file in come]
         goes = [log_writer.removed(file, moves_rows=True) for file in gone]

@@ -5,6 +5,7 @@ The numbers in the comments are lines of the protocol in docs/decisions/0020-exa
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from asgard.core.table import Commit, LoadRequest, Staged
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
 from asgard.lake.delta.carried import Newest
-from asgard.lake.delta.commits import MARK, check_since, checkpoint, entry, sync_log
+from asgard.lake.delta.commits import CLUSTER_BY, MARK, check_since, checkpoint, entry, sync_log
 from asgard.lake.delta.ledger import Ledger, Standing, app_id
 from asgard.lake.delta.log_writer import added, put_commit, removed
 from asgard.lake.delta.pinned import Base
@@ -239,6 +240,7 @@ class Publisher:
             "asgard.rows_added": change.rows_added,
             "asgard.rows_removed": change.rows_removed,
             "isBlindAppend": request.mode is Mode.APPEND and not request.keys and not _takes_all_out(change),
+            CLUSTER_BY: json.dumps(request.cluster_by) if request.cluster_by else None,
             **inline({request.stream: record}),
         }
         return {key: value for key, value in told.items() if value is not None}

@@ -121,7 +121,7 @@ class LakeTable:
             wish = Wish(run, stopped, alone, self._limits, order_by, self._disturbed)
             return compact(self._folder, wish)
 
-    def upkeep(self, order_by: Sequence[str] = ()) -> Upkeep:
+    def upkeep(self, order_by: Sequence[str] | None = None) -> Upkeep:
         """How the table lies."""
         with translated(self._where):
             return upkeep(self._folder, self._limits, order_by)
