@@ -22,7 +22,7 @@ def contests(setting: Setting) -> Iterator[Contest]:
     contenders = [
         Contender(
             "asgard",
-            "20 checks, one of them that the key is unique, 256 MiB, 2 threads, start of Python included",
+            "20 checks, one: the key is unique; what footers prove is not read; 256 MiB, 2 threads",
             Command((*ours, str(plain)), folder, path),
         ),
         Contender(

@@ -167,6 +167,10 @@ def _instant(check: Check, column: Column, value: Any) -> str:
         moment = value if isinstance(value, date) else datetime.fromisoformat(str(value).strip())
     except ValueError:
         raise _unfit(check, column, value) from None
+    is_day = not isinstance(moment, datetime) or moment == datetime(moment.year, moment.month, moment.day)
+    if at.is_date(column.type) and is_day:
+        # Days are compared for a third of what it costs to make instants of a column of them.
+        return f"CAST({text(moment.isoformat()[:10])} AS DATE)"
     zoned = at.is_timestamp(column.type) and column.type.tz is not None
     return f"CAST({text(moment.isoformat())} AS {'TIMESTAMPTZ' if zoned else 'TIMESTAMP'})"
 

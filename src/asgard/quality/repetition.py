@@ -24,6 +24,9 @@ from asgard.quality.tables import Tables, rows_of
 BITMAP_KEYS = 1 << 27
 """How many keys there may be between the smallest and the largest for a bitmap: 16 MiB for each worker."""
 
+SAFE_BIGINT = 1 << 62
+"""Two numbers below that, or above its negative, are no further apart than a BIGINT tells."""
+
 Ranges = tuple[tuple[int, int], ...]
 """The least and the greatest value of each column of a key."""
 
@@ -64,8 +67,9 @@ def marks(keys: Sequence[str], ranges: Ranges) -> str:
     there could be. A key with a null has no place."""
     places, size = [], 1
     for key, (low, high) in zip(keys, ranges, strict=True):
-        # HUGEINT: a TINYINT does not hold every difference of its own, nor a BIGINT all of UBIGINT.
-        places.append(f"CAST(CAST({key} AS HUGEINT) - CAST('{low}' AS HUGEINT) AS BIGINT) * {size}")
+        # A TINYINT does not hold every difference of its own, nor a BIGINT all of UBIGINT.
+        wide = "BIGINT" if low > -SAFE_BIGINT and high < SAFE_BIGINT else "HUGEINT"
+        places.append(f"CAST(CAST({key} AS {wide}) - CAST('{low}' AS {wide}) AS BIGINT) * {size}")
         size *= high - low + 1
     return f"bit_count(bitstring_agg({' + '.join(places)}, 0, {size - 1}))"
 
