@@ -281,7 +281,7 @@ class LoadRequest:
         allow_missing: columns of the table that do not come become null instead of refusing the load.
         widens: a column that comes in a wider type makes the table's column as wide.
         raw: what is set aside may be messages that could not be decoded: it has the columns `core.batch.RAW`.
-        run, cluster_by: the run's id, and columns by which upkeep keeps files apart, for the commit's metadata.
+        run, cluster_by: the run's id, and columns by which upkeep keeps files apart, for the metadata.
         memory_bytes: what prepare may hold.
     """
 

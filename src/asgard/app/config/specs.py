@@ -163,11 +163,6 @@ class TableSpec(Config):
         description="The columns by which maintain keeps the table's files apart, so that merges and queries "
         "open few: by default primary_key, or else the cursor; [] for none.",
     )
-    cluster_by: Names | None = Field(
-        default=None,
-        description="The columns by which maintain keeps the table's files apart, so that merges and queries "
-        "open few: by default primary_key, or else the cursor; [] for none.",
-    )
     exclude: Names = Field(default=(), description="Patterns of names that a name with * leaves out.")
     allow_missing: bool = Field(
         default=False,
