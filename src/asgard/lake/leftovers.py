@@ -147,6 +147,8 @@ def _sweep_one(folder: LocalFolder, path: Path, descriptor: int, foreign_seconds
         document = json.loads(path.read_bytes())
     except ValueError:
         document = {}
+    if document.get("format", FORMAT) != FORMAT:
+        return []  # Promise 10: a newer version knows what it means
     from_here = document.get("machine") == machine()
     if not from_here and time.time() - path.stat().st_mtime < foreign_seconds:
         return []

@@ -19,6 +19,7 @@ import pyarrow.types as t
 from deltalake import CommitProperties, DeltaTable, TableFeatures
 from deltalake import Schema as DeltaSchema
 
+from asgard.core.errors import DataError
 from asgard.core.types import fingerprint
 from asgard.lake.folder import Folder
 
@@ -166,9 +167,20 @@ class SchemaDocuments:
         return max((int(document["last_field_id"]) for document in self.all().values()), default=0)
 
     def all(self) -> dict[str, Mapping[str, Any]]:
-        """Schema id to its document."""
-        names = (name for name in self._folder.files() if name.endswith(".json"))
-        return {name.removesuffix(".json"): json.loads(self._folder.read(name)) for name in names}
+        """Schema id to its document.
+
+        Raises:
+            DataError: a newer version wrote one.
+        """
+        names = [name for name in self._folder.files() if name.endswith(".json")]
+        found = {name.removesuffix(".json"): json.loads(self._folder.read(name)) for name in names}
+        for name, document in found.items():
+            if document["format"] != FORMAT:  # Promise 10
+                raise DataError(
+                    f"schema record {name} has format {document['format']!r}, not {FORMAT}",
+                    hint="run the version of Asgard that wrote it, or a newer one",
+                )
+        return found
 
     def forget(self, but: Collection[str]) -> list[str]:
         """Deletes documents, but those and the one with the highest field id; the ids of the deleted."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from asgard.core.check import Check
+from asgard.core.errors import PositionLost
 from asgard.core.position import Position
 from asgard.core.table import TableName
 from asgard.transform.models import Model
@@ -53,11 +54,20 @@ class Built:
 
     @classmethod
     def of(cls, position: Position | None) -> Built | None:
-        """What a position says; None when no model has built the table, or it is to be built anew."""
+        """What a position says; None when no model has built the table, or it is to be built anew.
+
+        Raises:
+            PositionLost: a newer version built it.
+        """
         if position is None or not position.token:
             return None
         try:
             said = json.loads(position.token)
+            if "model" in said and said["format"] != FORMAT:  # Promise 10
+                raise PositionLost(
+                    f"what built the table is told in format {said['format']!r}, not {FORMAT}",
+                    hint="run the version of Asgard that built it, or a newer one",
+                )
             return cls(
                 fingerprint=said["model"],
                 upstream=said["upstream"],

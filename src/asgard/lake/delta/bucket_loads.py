@@ -121,6 +121,8 @@ def lost_loads(folder: BucketFolder) -> BucketLoads:
             continue  # the load ended meanwhile
         except ValueError:
             document = {}
+        if document.get("format", FORMAT) != FORMAT:
+            continue  # Promise 10: a newer version knows what it means
         owner = document.get("owner", "")
         lost = owner is None or _is_gone(owner)
         load = about.name.removesuffix(".json")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from asgard.core.errors import PositionLost
 from asgard.lake.delta.commits import check_since
-from asgard.lake.delta.positions import RESYNC_HINT, Positions, Record
+from asgard.lake.delta.positions import NEWER_HINT, RESYNC_HINT, Positions, Record
 from asgard.lake.delta.snapshot import FORMAT_PROPERTY, Snapshot
 from asgard.lake.folder import Folder
 
@@ -142,7 +142,12 @@ class Ledger:
     def known_id(self) -> str | None:
         """The id of the table that the records belong to; None before the first load."""
         try:
-            return str(json.loads(self._own.read(IDENTITY))["id"])
+            document = json.loads(self._own.read(IDENTITY))
+            if document["format"] != FORMAT:
+                raise PositionLost(
+                    f"_asgard/table.json has format {document['format']!r}, not {FORMAT}", hint=NEWER_HINT
+                )
+            return str(document["id"])
         except FileNotFoundError:
             return None
         except (ValueError, KeyError) as error:

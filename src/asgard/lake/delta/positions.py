@@ -29,6 +29,7 @@ INLINE = "asgard.records"
 lost: JSON, by stream the integer and the record."""
 MOST_INLINE_CHARACTERS = 16_384
 """A longer one, of a stream with thousands of files, lies beside the log alone."""
+NEWER_HINT = "run the version of Asgard that wrote it, or a newer one"
 RESYNC_HINT = "asgard resync reads the stream anew; asgard resync --accept trusts the table as it is"
 
 
@@ -90,7 +91,7 @@ class Record:
             if document["format"] != FORMAT:
                 raise PositionLost(
                     f"position record {number} has format {document['format']!r}, not {FORMAT}",
-                    hint="run the version of Asgard that wrote it, or a newer one",
+                    hint=NEWER_HINT,
                 )
             position = document["position"]
             return cls(
