@@ -13,6 +13,8 @@ HOWS = {
     "asgard": "data and position in one commit, every file and its folder fsynced",
     "deltalake": "write_deltalake by path, as a process that comes and goes does; no fsync",
     "deltalake-kept": "write_deltalake on a handle that is kept; no fsync",
+    "asgard-iceberg": "the same as asgard, in an Iceberg table of a SQLite catalog",
+    "pyiceberg": "Table.append, the table loaded for each commit, on a SQLite catalog; it alone is fsynced",
 }
 
 

@@ -1,7 +1,7 @@
 """Commits 1,000 rows again and again; CPU ms a commit at the first, at the 100th and at the 300th.
 
 Arguments: HOW FOLDER COMMITS. HOW is `asgard`, `deltalake` (its handle opened anew for each commit, as a
-process that comes and goes does) or `deltalake-kept`.
+process that comes and goes does) or `deltalake-kept`; `asgard-iceberg` or `pyiceberg`, on a SQLite catalog.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import deltalake
@@ -17,16 +18,18 @@ import pyarrow as pa
 
 from asgard.core.position import Position
 from asgard.core.stream import Mode
+from asgard.core.table import Table
 from asgard.lake.delta.lake import DeltaLake
 from bench.workers.loads import NAME, request
 
+Commit = Callable[[pa.RecordBatch, int], None]
 ROWS = 1000
 WINDOW = 10
 
 
 def main(how: str, folder: str, commits: str) -> None:
     """The figures are means over ten commits, so that one checkpoint does not decide."""
-    commit = _asgard(folder) if how == "asgard" else _deltalake(folder, kept=how.endswith("kept"))
+    commit = CONTENDERS[how](folder)
     milliseconds = []
     for number in range(int(commits)):
         rows = pa.record_batch(
@@ -47,9 +50,7 @@ def main(how: str, folder: str, commits: str) -> None:
     print(json.dumps({name: sum(values) / len(values) for name, values in told.items()}))
 
 
-def _asgard(folder: str) -> Callable[[pa.RecordBatch, int], None]:
-    table = DeltaLake(Path(folder)).table(NAME)
-
+def _asgard(table: Table) -> Commit:
     def commit(rows: pa.RecordBatch, number: int) -> None:
         with table.load(request(rows.schema, Mode.APPEND)) as load:
             load.publish(load.prepare([load.stage([rows])]), Position().finished(str(number)))
@@ -57,7 +58,32 @@ def _asgard(folder: str) -> Callable[[pa.RecordBatch, int], None]:
     return commit
 
 
-def _deltalake(folder: str, kept: bool) -> Callable[[pa.RecordBatch, int], None]:
+def _asgard_delta(folder: str) -> Commit:
+    return _asgard(DeltaLake(Path(folder)).table(NAME))
+
+
+def _asgard_iceberg(folder: str) -> Commit:
+    from asgard.lake.iceberg.lake import IcebergLake
+
+    return _asgard(IcebergLake(Path(folder)).table(NAME))
+
+
+def _pyiceberg(folder: str) -> Commit:
+    from pyiceberg.catalog import load_catalog
+
+    Path(folder).mkdir(parents=True)
+    catalog = load_catalog("own", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=folder)
+    catalog.create_namespace("bronze")
+
+    def commit(rows: pa.RecordBatch, number: int) -> None:
+        if not number:
+            catalog.create_table("bronze.commits", rows.schema)
+        catalog.load_table("bronze.commits").append(pa.table(rows))
+
+    return commit
+
+
+def _deltalake(folder: str, kept: bool) -> Commit:
     path = Path(folder) / "table"
     handle: deltalake.DeltaTable | None = None
 
@@ -69,6 +95,15 @@ def _deltalake(folder: str, kept: bool) -> Callable[[pa.RecordBatch, int], None]
             handle = deltalake.DeltaTable(path)
 
     return commit
+
+
+CONTENDERS: dict[str, Callable[[str], Commit]] = {
+    "asgard": _asgard_delta,
+    "deltalake": partial(_deltalake, kept=False),
+    "deltalake-kept": partial(_deltalake, kept=True),
+    "asgard-iceberg": _asgard_iceberg,
+    "pyiceberg": _pyiceberg,
+}
 
 
 if __name__ == "__main__":
