@@ -9,6 +9,7 @@ import obstore
 from asgard.core.cancel import Cancel
 from asgard.core.table import TableName
 from asgard.lake.bucket import BucketFolder, bucket_folder
+from asgard.lake.delta.deletion_vectors import named_in
 from asgard.lake.delta.lake import DeltaLake
 from asgard.lake.delta.table import LakeTable
 from asgard.lake.parquet import Limits
@@ -41,4 +42,5 @@ def unknown_keys(config: dict[str, Any], place: str = PLACE) -> set[str]:
     root = far_root(config)
     log = root / place / "_delta_log"
     named = b"".join(log.read(name) for name in log.files() if name.endswith(".json")).decode()
-    return {name for name in (root / place).files("part-") if name not in named}
+    vectors = {*(root / place).files("deletion_vector_")} - named_in(named.encode())
+    return {name for name in (root / place).files("part-") if name not in named} | vectors

@@ -14,6 +14,7 @@ from deltalake import DeltaTable
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import Commit, LoadRequest, Mount, TableName
+from asgard.lake.delta.deletion_vectors import named_in
 from asgard.lake.delta.lake import DeltaLake
 from asgard.lake.delta.table import LakeTable
 from asgard.lake.parquet import Limits
@@ -100,7 +101,8 @@ def copy_of(folder: Path, target: Path) -> None:
 
 
 def unknown_files(lake: Path) -> set[str]:
-    """Data files in the table's folder that no version of its log names."""
+    """Data files and deletion vectors in the table's folder that no version of its log names."""
     folder = folder_of(lake)
-    log = b"".join(path.read_bytes() for path in (folder / "_delta_log").glob("*.json")).decode()
-    return {path.name for path in folder.glob("*.parquet") if path.name not in log}
+    log = b"".join(path.read_bytes() for path in (folder / "_delta_log").glob("*.json"))
+    vectors = {path.name for path in folder.glob("*.bin")} - named_in(log)
+    return {path.name for path in folder.glob("*.parquet") if path.name not in log.decode()} | vectors

@@ -17,7 +17,9 @@ from tests.nursery import serve
 
 def child(order: Mapping[str, Any]) -> int:
     bucket = order.get("bucket")
-    scenarios.run(order["scenario"], far_table(bucket) if bucket else table_in(Path(order["lake"])))
+    limits = scenarios.SCENARIOS[order["scenario"]].limits
+    table = far_table(bucket, limits) if bucket else table_in(Path(order["lake"]), limits)
+    scenarios.run(order["scenario"], table)
     return 0
 
 

@@ -14,6 +14,7 @@ from asgard.core.stream import Mode
 from asgard.lake.delta import publish
 from asgard.lake.delta.positions import Positions, Record
 from asgard.lake.delta.table import LakeTable
+from asgard.lake.parquet import Limits
 from tests.lake.ground import SCHEMA, load, set_aside, token
 
 LOADS = 3
@@ -32,6 +33,12 @@ class Scenario:
     evolves: bool = False
     undoes: bool = False
     widens: bool = False
+    marks: bool = False
+
+    @property
+    def limits(self) -> Limits | None:
+        """With marks no row is too many to be marked as deleted, and no file too small."""
+        return Limits(gone_share=1.0, marked_bytes=0) if self.marks else None
 
     def schema(self, number: int) -> pa.Schema:
         """The columns of one load: with widening and evolution others come after the first."""
@@ -74,6 +81,8 @@ SCENARIOS = {
     "append-evolving": Scenario(Mode.APPEND, evolves=True, set_aside=True),
     "append-undone": Scenario(Mode.APPEND, set_aside=True, undoes=True),
     "merge-undone": Scenario(Mode.MERGE, keyed=True, undoes=True),
+    "merge-marked": Scenario(Mode.MERGE, keyed=True, set_aside=True, marks=True),
+    "merge-marked-undone": Scenario(Mode.MERGE, keyed=True, undoes=True, marks=True),
     "append-widening": Scenario(Mode.APPEND, widens=True),
     "merge-widening": Scenario(Mode.MERGE, keyed=True, widens=True),
 }

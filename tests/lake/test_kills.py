@@ -38,6 +38,8 @@ WANTED = {
     "append-evolving": ALWAYS | ASIDE | {"evolved"},
     "append-undone": {"epoch_written", "restored", "committed", "before_commit"},
     "merge-undone": {"epoch_written", "restored", "committed", "before_commit"},
+    "merge-marked": ALWAYS | ASIDE | {"evolved"},
+    "merge-marked-undone": {"epoch_written", "restored", "committed", "before_commit"},
     "append-widening": ALWAYS,
     "merge-widening": ALWAYS,
 }

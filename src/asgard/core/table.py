@@ -48,8 +48,8 @@ class Mount:
 
     Attributes:
         files: paths or URLs of Parquet files, every row of which counts; columns missing in a file are null.
-        reader: for tables that plain files do not tell whole (deletion vectors, column mapping): called for a
-            fresh stream of the rows; files is empty then.
+        reader: for tables that whole files do not tell; files is empty then. Gives a new stream of the rows.
+        marked: may tell them too: every file, with the ascending numbers of its rows that are gone.
         figures: columns that the files themselves tell about; others are not known.
         filesystem: fsspec's, through which the files are read; None for those of this machine.
     """
@@ -58,16 +58,16 @@ class Mount:
     files: tuple[str, ...] = ()
     rows: int | None = None
     reader: Any = None
+    marked: Mapping[str, pa.Int64Array] = field(default_factory=dict)
     figures: Mapping[str, ColumnFigures] = field(default_factory=dict)
     filesystem: Any = None
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """A staged Parquet file: durable, not yet part of the table.
+    """A staged Parquet file, by its path in the table's folder: durable, not yet part of the table.
 
     Attributes:
-        path: relative to the table's folder.
         stats: Delta statistics as JSON (numRecords, minValues, maxValues, nullCount).
         partition: partition column to value, for formats that keep it outside of the file.
     """

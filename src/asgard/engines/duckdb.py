@@ -164,7 +164,7 @@ class DuckDBEngine:
                 connection.execute("SET preserve_insertion_order = true")
                 for number, attached in enumerate(self._mounts.values()):
                     attached.create(connection, number)
-                _lock(connection, {file for a in self._mounts.values() for file in a.mount.files})
+                _lock(connection, {file for mount in mounts for file in (*mount.files, *mount.marked)})
             except BaseException:
                 connection.close()
                 raise
@@ -183,7 +183,8 @@ class DuckDBEngine:
         except Refused as error:
             # A file that went after the connection was locked is looked for as a folder, which is forbidden.
             mounts = (attached.mount for attached in self._mounts.values())
-            files = (file for mount in mounts if mount.filesystem is None for file in mount.files)
+            near = (mount for mount in mounts if mount.filesystem is None)
+            files = (file for mount in near for file in (*mount.files, *mount.marked))
             gone = next((file for file in files if not Path(file).exists()), None)
             if gone is None:
                 raise
@@ -211,22 +212,26 @@ class _Attached:
         connection.execute(f"CREATE VIEW {name} AS {self._select(connection, number)}")
 
     def _select(self, connection: duck.Connection, number: int) -> str:
-        if self.mount.reader is not None:
+        counted = not duck.COUNTS & {name.lower() for name in self.mount.schema.names}
+        marked = self.mount.marked if counted else {}
+        if self.mount.reader is not None and not marked:
             reader = f"_asgard_reader_{number}"
             connection.register(reader, _Reopened(self.mount))
             return f"SELECT * FROM temp.main.{reader}"
         types = {field.name: _sql_type(field.type) for field in self.mount.schema}
-        if not self.mount.files:
+        files = self.mount.files or tuple(marked)
+        if not files:
             columns = ", ".join(f"NULL::{kind} AS {duck.identifier(name)}" for name, kind in types.items())
             return f"SELECT {columns} WHERE false"
-        files = ", ".join(duck.literal(_pattern(file)) for file in self.mount.files)
+        listed = ", ".join(duck.literal(_pattern(file)) for file in files)
         # The table's columns and types, whatever a file has: a reader that is told them casts what is
         # narrower and fills what is missing, without opening every file beforehand as union_by_name does.
         columns = ", ".join(_column(duck.literal(name), duck.literal(kind)) for name, kind in types.items())
         floats = duck.replacing_floats(self.mount.schema)
+        kept = duck.keeping(connection, f"_asgard_gone_{number}", marked) if marked else ""
         return (
-            f"SELECT *{floats} FROM read_parquet([{files}], hive_partitioning=false, "
-            f"schema=MAP {{{columns}}})"
+            f"SELECT *{floats} FROM read_parquet([{listed}], hive_partitioning=false, "
+            f"schema=MAP {{{columns}}}){kept}"
         )
 
 

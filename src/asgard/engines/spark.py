@@ -41,6 +41,8 @@ from asgard.engines.spark_job import SETTINGS, Failed, as_query, explained
 BATCH_ROWS = 8192
 CONNECT_PORT = 15002
 CONNECT_SECONDS = 10
+PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
+"""Names of files that read the same in a path and in a URL."""
 NEXT = (1).to_bytes(4, "big")
 """Asks the JVM for another partition."""
 LOCAL = {
@@ -190,8 +192,8 @@ class SparkEngine:
 
     def _files(self, attached: _Attached) -> tuple[str, ...]:
         mount = attached.mount
-        if mount.reader is None:
-            return tuple(_uri(file) for file in mount.files)
+        if mount.reader is None or attached.marked:
+            return tuple(_uri(file) for file in (*mount.files, *attached.marked))
         if not self._place.is_local:
             raise ConfigError(
                 f"{attached.name} cannot be read by a Spark elsewhere: its files alone do not tell its rows",
@@ -251,6 +253,14 @@ class _Attached:
         """The name as SQL writes it."""
         return _quoted(self.name)
 
+    @property
+    def marked(self) -> Mapping[str, pa.Int64Array]:
+        """Rows that are gone, by file; empty where Spark cannot tell the files apart by their names."""
+        names = {file.rpartition("/")[2] for file in self.mount.marked}
+        plain = len(names) == len(self.mount.marked) and all(map(PLAIN_NAME.fullmatch, names))
+        hidden = "_metadata" in map(str.lower, self.mount.schema.names)
+        return self.mount.marked if plain and not hidden else {}
+
     def frame(self, session: Any, files: tuple[str, ...]) -> Any:
         """Its rows, in the table's columns and types, whatever a file has."""
         columns = ", ".join(f"{_quoted(f.name)} {spark_type(f.type)}" for f in self.mount.schema)
@@ -260,7 +270,14 @@ class _Attached:
             )
             return session.sql(f"SELECT {values} WHERE false")
         rows = session.read.schema(columns).parquet(*files)
-        return rows.selectExpr(*map(_shielded, self.mount.schema))
+        told = [_shielded(column) for column in self.mount.schema]
+        if not self.marked:
+            return rows.selectExpr(*told)
+        place = ("_metadata.file_name AS _asgard_file", "_metadata.row_index AS _asgard_row")
+        kept = rows.selectExpr(*told, *place).join(
+            session.createDataFrame(_gone_rows(self.marked)), ["_asgard_file", "_asgard_row"], "left_anti"
+        )
+        return kept.drop("_asgard_file", "_asgard_row")
 
 
 def spark_type(kind: pa.DataType) -> str:
@@ -282,6 +299,16 @@ def spark_type(kind: pa.DataType) -> str:
     if str(kind) not in TYPES:
         raise DataError(f"Spark has no type for Arrow's {kind}", hint="cast the column to another type")
     return TYPES[str(kind)]
+
+
+def _gone_rows(marked: Mapping[str, pa.Int64Array]) -> pa.Table:
+    """Rows that are gone, by the names of their files."""
+    schema = pa.schema([("_asgard_file", pa.string()), ("_asgard_row", pa.int64())])
+    batches = [
+        pa.RecordBatch.from_arrays([pa.repeat(file.rpartition("/")[2], len(rows)), rows], schema=schema)
+        for file, rows in marked.items()
+    ]
+    return pa.Table.from_batches(batches, schema)
 
 
 def _shielded(column: pa.Field) -> str:

@@ -11,7 +11,7 @@ changes of one file (Promise 5). docs/decisions/0180-history.md has the rules.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,7 +24,7 @@ from asgard.core.table import History
 from asgard.core.types import is_metadata_column
 from asgard.lake.folder import Folder
 from asgard.lake.merge import FILE, ROW, KeyIndex
-from asgard.lake.rewrite import rows_of, span
+from asgard.lake.rewrite import NO_ROWS, left_out, rows_of, span
 from asgard.lake.widening import sql_type
 from asgard.transport import duck
 
@@ -236,15 +236,16 @@ class Revision:
     since: pa.TimestampArray
     until: pa.TimestampArray
 
-    def applied(self, batch: pa.RecordBatch, start: int) -> pa.RecordBatch:
+    def applied(self, batch: pa.RecordBatch, start: int, left: pa.Int64Array) -> pa.RecordBatch:
         """A batch with the ranges of its rows as they are now, without those that are gone.
 
         Args:
             start: the number of the batch's first row.
+            left: rows that were gone before.
         """
         begin, length = span(self.rows, start, start + batch.num_rows)
         if not length:
-            return batch
+            return left_out(batch, start, left)
         numbers = pa.arange(start, start + batch.num_rows)
         changed = pc.is_in(numbers, value_set=self.rows.slice(begin, length))
         for name, values in ((VALID_FROM, self.since), (VALID_TO, self.until)):
@@ -252,17 +253,27 @@ class Revision:
             now = pc.replace_with_mask(batch.column(index), changed, values.slice(begin, length))
             batch = batch.set_column(index, batch.schema.field(index), now)
         gone = self.rows.slice(begin, length).filter(self.gone.slice(begin, length))
-        return batch.filter(pc.invert(pc.is_in(numbers, value_set=gone))) if len(gone) else batch
+        before = left.slice(*span(left, start, start + batch.num_rows))
+        lost = pa.concat_arrays([gone, before])
+        return batch.filter(pc.invert(pc.is_in(numbers, value_set=lost))) if len(lost) else batch
 
 
 def revised(
-    folder: Folder, revisions: Revisions, files: Sequence[str], schema: pa.Schema
+    folder: Folder,
+    revisions: Revisions,
+    gone: Mapping[str, pa.Int64Array],
+    files: Sequence[str],
+    schema: pa.Schema,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of files, as `rows_of`, with the changes that revisions have for them."""
+    """The rows of files, as `rows_of`, with the changes that revisions have for them.
+
+    Args:
+        gone: rows of files that do not count, by file.
+    """
     for path in files:
-        revision, start = revisions.of(path), 0
+        revision, left, start = revisions.of(path), gone.get(path, NO_ROWS), 0
         for batch in rows_of(folder, [path], schema):
-            yield revision.applied(batch, start)
+            yield revision.applied(batch, start, left)
             start += batch.num_rows
 
 

@@ -27,6 +27,7 @@ from uuid import uuid4
 
 from asgard.core.errors import AsgardError
 from asgard.lake.delta.commits import LOG, log_name
+from asgard.lake.delta.deletion_vectors import named_in, vector_prefix
 from asgard.lake.disk import make_folder
 from asgard.lake.folder import PREFIX, Folder, Ticket
 
@@ -161,14 +162,16 @@ def _sweep_one(folder: LocalFolder, path: Path, descriptor: int, foreign_seconds
 
 
 def committed_files(folder: Folder, prefix: str, since: int) -> set[str] | None:
-    """The files with the prefix that commits after the version name; None when the log does not tell all."""
+    """The files with the prefix that commits after the version name, and all deletion vectors that they name;
+    None when the log does not tell all."""
     pattern = re.compile(re.escape(prefix).encode() + rb"[0-9a-f]+\.parquet")
     named: set[str] = set()
     version = since + 1
     log = folder / LOG
     with suppress(FileNotFoundError):
         while True:
-            named |= {name.decode() for name in pattern.findall(log.read(log_name(version)))}
+            commit = log.read(log_name(version))
+            named |= {name.decode() for name in pattern.findall(commit)} | named_in(commit)
             version += 1
     stems = (name.removesuffix(".json") for name in log.files() if name.endswith(".json"))
     return None if any(int(stem) > version for stem in stems if stem.isdigit()) else named
@@ -178,6 +181,7 @@ def delete_load(folder: Folder, load: str, since: int) -> list[str]:
     """Deletes the files of a load, of the table and of its quarantine, that no commit names; their names."""
     prefix = f"{PREFIX}{load}-"
     swept = delete_uncommitted(folder, prefix, since)
+    swept += delete_uncommitted(folder, vector_prefix(load), since)
     twins = folder / QUARANTINE
     for generation in twins.folders():
         swept += delete_uncommitted(twins / generation, prefix, -1)
@@ -218,7 +222,8 @@ def settle(folder: Folder, ticket: Ticket, committed: Callable[[], set[str] | No
             ticket.close()
             return
         if known is not None:
-            folder.delete(*(name for name in folder.files(ticket.prefix) if name not in known))
+            there = (*folder.files(ticket.prefix), *folder.files(vector_prefix(ticket.load)))
+            folder.delete(*(name for name in there if name not in known))
             twins = folder / QUARANTINE
             for generation in twins.folders():
                 if not {*(twins / generation).files(ticket.prefix)} <= known:

@@ -8,7 +8,7 @@ which spills, and by the places of one file (Promise 5). docs/decisions/0022-mer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -17,14 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asgard.lake.folder import Folder
-from asgard.lake.rewrite import rows_of
+from asgard.lake.rewrite import NO_ROWS, left_out, rows_of
 from asgard.transport import duck
 
 LEAST_BYTES_FOR_TWO_WORKERS = 192 << 20
 FILE, ROW = '"_asgard_file"', '"_asgard_row"'
 """Where a row lies: which of the files, and its number there. No column of a table has such a name."""
-DUCKDB_PLACES = {"file_index", "file_row_number"}
-"""What DuckDB calls these two, unless a column of a file has the name."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,19 @@ class KeyIndex:
         files: the staged files, absolute, in the order in which they count as later.
         keys: how rows are told apart.
         memory_bytes: what DuckDB may hold.
+        gone: rows of the table's files that do not count, by file.
     """
 
-    def __init__(self, folder: Folder, files: Sequence[str], keys: Keys, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        files: Sequence[str],
+        keys: Keys,
+        memory_bytes: int,
+        gone: Mapping[str, pa.Int64Array] | None = None,
+    ) -> None:
         self._folder = folder
+        self._gone = gone or {}
         self._files = list(files)
         self._keys = keys
         self._answers = self._tables = 0
@@ -163,14 +170,22 @@ class KeyIndex:
         return self._schemas[path]
 
     def _files_sql(self, files: Sequence[str]) -> str:
-        hidden = {name.lower() for path in files for name in self._columns(path).names} & DUCKDB_PLACES
+        hidden = {name.lower() for path in files for name in self._columns(path).names} & duck.COUNTS
         if hidden:
             return f"(SELECT *{self._floats} FROM {self._numbered(files)})"
         listed = ", ".join(duck.literal(path) for path in files)
         return (
             f"(SELECT *{self._floats}, file_index AS {FILE}, file_row_number AS {ROW} "
-            f"FROM read_parquet([{listed}], union_by_name = true))"
+            f"FROM read_parquet([{listed}], union_by_name = true){self._keeping(files)})"
         )
+
+    def _keeping(self, files: Sequence[str]) -> str:
+        """SQL that leaves out the rows of files that do not count."""
+        marked = {path: self._gone.get(path, NO_ROWS) for path in files}
+        if not any(map(len, marked.values())):
+            return ""
+        self._tables += 1
+        return duck.keeping(self._connection, f"gone_{self._tables}", marked)
 
     def _numbered(self, files: Sequence[str]) -> str:
         """A table of the rows of files in which DuckDB cannot count them: a column has the count's name."""
@@ -182,11 +197,12 @@ class KeyIndex:
 
         def batches() -> Iterator[pa.RecordBatch]:
             for index, path in enumerate(files):
-                start = 0
+                start, gone = 0, self._gone.get(path, NO_ROWS)
                 for batch in rows_of(self._folder, [path], own):
                     stop = start + batch.num_rows
                     place = [pa.repeat(index, batch.num_rows), pa.arange(start, stop)]
-                    yield pa.RecordBatch.from_arrays([*batch.columns, *place], schema=schema)
+                    numbered = pa.RecordBatch.from_arrays([*batch.columns, *place], schema=schema)
+                    yield left_out(numbered, start, gone)
                     start = stop
 
         self._tables += 1
@@ -216,19 +232,20 @@ class Places:
 
     Attributes:
         files: those that have some.
-        count: how many rows.
+        counts: how many rows of each, as often as they were found.
+        count: of all.
     """
 
     def __init__(self, connection: duck.Connection, table: str, files: Sequence[str]) -> None:
         self._connection = connection
         self._table = table
         with duck.translated():
-            counts = dict(
-                connection.sql(f"SELECT {FILE}, count(*) FROM {table} GROUP BY 1 ORDER BY 1").fetchall()
-            )
+            found = f"SELECT {FILE}, count(*) FROM {table} GROUP BY 1 ORDER BY 1"
+            counts = dict(connection.sql(found).fetchall())
         self._indices = {files[index]: index for index in counts}
         self.files = tuple(self._indices)
-        self.count = sum(counts.values())
+        self.counts = {files[index]: int(count) for index, count in counts.items()}
+        self.count = sum(self.counts.values())
 
     def rows(self, file: str) -> pa.Int64Array:
         """The ascending numbers of one file's rows; from any thread."""

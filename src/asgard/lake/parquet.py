@@ -35,12 +35,16 @@ class Limits:
         file_bytes: a file is closed once it is larger.
         table_bytes: for tables whose rows change, how large the table is: a merge writes whole files anew, so
             they are kept to a thirty-second of the table, 16 MiB at least and `file_bytes` at most.
+        gone_share: of a file's rows so many may be marked as deleted before it is written anew; 0: none ever.
+        marked_bytes: smaller files are written anew: it costs less than marks cost every reader.
     """
 
     row_group_bytes: int = 8 * MEBIBYTE
     row_group_rows: int = 1 << 20
     file_bytes: int = 128 * MEBIBYTE
     table_bytes: int | None = None
+    gone_share: float = 0.2
+    marked_bytes: int = MEBIBYTE
 
     def next_file_bytes(self, written_bytes: int) -> int:
         """Where the file is closed that comes after so many bytes."""

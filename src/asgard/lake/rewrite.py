@@ -20,6 +20,7 @@ from asgard.lake.folder import Folder
 BATCH_ROWS = 1 << 14
 BATCH_BYTES = 8 * MEBIBYTE
 SAMPLE_ROWS = 256
+NO_ROWS = pa.array([], pa.int64())
 
 RowsOf = Callable[[str], pa.Int64Array]
 """The ascending numbers of the rows of a file that are to be left out."""
@@ -42,18 +43,30 @@ def rows_of(
             there = {*file.schema_arrow.names}
             columns = [name for name in schema.names if name in there]
             for batch in file.iter_batches(_batch_rows(file, columns), columns=columns, use_threads=False):
-                stop = start + batch.num_rows
-                batch = _in_schema(
-                    batch, schema
-                )  # first: of strings as delta-rs writes them none can be left out
-                if gone is not None and len(inside := gone.slice(*span(gone, start, stop))):
-                    batch = batch.filter(pc.invert(pc.is_in(pa.arange(start, stop), value_set=inside)))
-                start = stop
-                yield batch
+                # First in the schema: Arrow leaves none of the strings out that delta-rs writes.
+                whole = _in_schema(batch, schema)
+                yield whole if gone is None else left_out(whole, start, gone)
+                start += batch.num_rows
+
+
+def left_out(batch: pa.RecordBatch, start: int, gone: pa.Int64Array) -> pa.RecordBatch:
+    """A batch of a file without some rows.
+
+    Args:
+        start: the number of its first row.
+        gone: ascending numbers of the file's rows.
+    """
+    stop = start + batch.num_rows
+    inside = gone.slice(*span(gone, start, stop))
+    if not len(inside):
+        return batch
+    return batch.filter(pc.invert(pc.is_in(pa.arange(start, stop), value_set=inside)))
 
 
 def span(numbers: pa.Int64Array, start: int, stop: int) -> tuple[int, int]:
     """Where the numbers from start until stop begin among ascending ones, and how many they are."""
+    if not len(numbers):
+        return 0, 0
     plain = memoryview(numbers.buffers()[1]).cast("q")[numbers.offset : numbers.offset + len(numbers)]
     first = bisect_left(plain, start)
     return first, bisect_left(plain, stop, lo=first) - first

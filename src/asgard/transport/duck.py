@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib.util
 import re
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ from asgard.transport.spill import SpillFolder
 Connection = duckdb.DuckDBPyConnection
 Relation = duckdb.DuckDBPyRelation
 Error = duckdb.Error
+
+GONE_ROWS = pa.schema([("file_index", pa.uint64()), ("file_row_number", pa.int64())])
+COUNTS = frozenset(GONE_ROWS.names)
+"""What DuckDB calls a row's place among Parquet files, unless a column of a file has the name."""
 
 
 def connect(
@@ -115,6 +120,42 @@ def predicate(sql: str) -> str:
 def columns_of(connection: Connection, sql: str) -> list[str]:
     """The names of a query's columns; nothing is read but what they are told by."""
     return [str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()]
+
+
+def keeping(connection: Connection, name: str, marked: Mapping[str, pa.Int64Array]) -> str:
+    """What follows `FROM read_parquet(files)` so that rows that are gone are left out.
+
+    NOT IN, and no anti join: that may turn round, hold whole rows in memory, and lose the order of the rows.
+
+    Args:
+        connection: of the query.
+        name: for the numbers of the rows; no table has it.
+        marked: the files, in the order in which they are read, and the numbers of their rows that are gone.
+    """
+    connection.register(name, _GoneRows(marked))
+    gone = f"SELECT (file_index, file_row_number) FROM temp.main.{identifier(name)}"
+    return f" WHERE (file_index, file_row_number) NOT IN ({gone})"
+
+
+@dataclass(frozen=True)
+class _GoneRows:
+    """What DuckDB scans: the numbers, file by file."""
+
+    marked: Mapping[str, pa.Int64Array]
+
+    def __arrow_c_schema__(self) -> Any:
+        return GONE_ROWS.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return pa.RecordBatchReader.from_batches(GONE_ROWS, self._batches()).__arrow_c_stream__(
+            requested_schema
+        )
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        for index, rows in enumerate(self.marked.values()):
+            if len(rows):
+                files = pa.repeat(pa.scalar(index, pa.uint64()), len(rows))
+                yield pa.RecordBatch.from_arrays([files, rows], schema=GONE_ROWS)
 
 
 def replacing_floats(columns: Iterable[pa.Field]) -> str:

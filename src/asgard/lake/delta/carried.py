@@ -56,6 +56,9 @@ class Carried(Snapshot):
             "total_rows": facts.total_rows,
             "has_naive_timestamps": facts.has_naive_timestamps,
             "is_plain": True,
+            "is_flat": True,
+            "vectors": {},
+            "may_be_told_by_us": True,
             "takes_plain_commits": True,
         }
         self.__dict__.update(known)  # where cached properties keep what they found

@@ -56,6 +56,8 @@ SMALLEST_TIER_BYTES = MEBIBYTE // 4
 GROWTH = 4
 STEP_BYTES = 128 * MEBIBYTE
 MOST_ATTEMPTS = 10
+MOST_GONE = 0.1
+"""A file is written anew when so large a share of its rows is gone (deletion vectors)."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,14 @@ def upkeep(folder: Folder, limits: Limits, order_by: Sequence[str] | None) -> Up
 
 def next_step(snapshot: Snapshot, limits: Limits, order_by: Sequence[str]) -> Step | None:
     """What is best done next; None when nothing is."""
-    if not snapshot.is_ours or not snapshot.is_plain or not snapshot.total_rows:
+    if not snapshot.is_ours or not snapshot.is_flat or not snapshot.total_rows:
         return None
     files, columns = snapshot.files(), clusters.clusterable(snapshot.schema, order_by)
     if columns:
         limits = replace(limits, table_bytes=sum(file.size_bytes for file in files))
     chosen = chosen_files(files, limits.next_file_bytes(0))
+    if not chosen:
+        chosen = thinned(files)
     if not chosen and columns:
         chosen = clusters.deepest_of_a_size(_spans(snapshot, columns), _tier, STEP_BYTES)
     return Step(chosen, columns, limits) if chosen else None
@@ -172,6 +176,20 @@ def chosen_files(files: Sequence[LakeFile], file_bytes: int) -> list[LakeFile]:
     return []
 
 
+def thinned(files: Sequence[LakeFile]) -> list[LakeFile]:
+    """The files of which so many rows are gone that reading past them costs more than writing them anew."""
+    chosen: list[LakeFile] = []
+    size_bytes = 0
+    for file in files:
+        gone = file.vector.rows if file.vector is not None else 0
+        if gone and gone >= MOST_GONE * (gone + (file.rows or 0)):
+            if chosen and size_bytes + file.size_bytes > STEP_BYTES:
+                break
+            chosen.append(file)
+            size_bytes += file.size_bytes
+    return chosen
+
+
 def _tier(size_bytes: int) -> int:
     tier, most = 0, SMALLEST_TIER_BYTES
     while size_bytes >= most:
@@ -187,7 +205,8 @@ def _spans(snapshot: Snapshot, columns: Sequence[str]) -> list[clusters.Span]:
 
 def _is_better(snapshot: Snapshot, step: Step, written: Sequence[DataFile]) -> bool:
     """Whether fewer files are there, or fewer lie over one another: else the next step would be the same."""
-    if len(written) < len(step.files) or not step.order_by:
+    thinner = any(file.vector for file in step.files)
+    if len(written) < len(step.files) or not step.order_by or thinner:
         return True
     gone = {file.path for file in step.files}
     before = _spans(snapshot, step.order_by)
@@ -223,11 +242,12 @@ def _rows(
     plain = pa.schema([column.remove_metadata() for column in snapshot.schema])
     paths = {snapshot.absolute(file.path): file.size_bytes for file in step.files}
     folder.know(paths)
+    gone = snapshot.gone(step.files).__getitem__
     if not step.order_by:
-        return rows_of(folder, list(paths), plain)
+        return rows_of(folder, list(paths), plain, gone)
     from asgard.lake.sorting import Unordered, sorted_rows  # with DuckDB: 30 MB that only an order is worth
 
-    return sorted_rows(Unordered(folder, list(paths), plain, step.order_by), stopped)
+    return sorted_rows(Unordered(folder, list(paths), plain, step.order_by, gone), stopped)
 
 
 # ---- the commit
@@ -247,7 +267,7 @@ def _commit(
     folder: Folder, wish: Wish, snapshot: Snapshot, gone: Sequence[LakeFile], come: Sequence[DataFile]
 ) -> int | None:
     """The version of the commit; None when one of the files is not the table's any more."""
-    paths, started = {file.path for file in gone}, snapshot.version
+    moved, started = {*gone}, snapshot.version
     seen = snapshot.log_identity()
     for attempt in range(MOST_ATTEMPTS):
         with wish.alone():
@@ -257,8 +277,8 @@ def _commit(
             version = grown_to(folder, snapshot.version) if _identity_of(snapshot) == seen else None
             if version is None or not snapshot.takes_plain_commits:
                 found = Snapshot.open(folder)
-                # Another writer may have marked rows as deleted.
-                if found is None or not found.is_plain or not paths <= {file.path for file in found.files()}:
+                # Of a file somebody may have marked more rows as deleted: then it is another one.
+                if found is None or not found.is_flat or not moved <= {*found.files()}:
                     return None
                 snapshot, version, seen = found, found.version, found.log_identity()
             try:
@@ -287,7 +307,7 @@ def _put(
     told = {MARK: "1", "asgard.run": wish.run, "asgard.mode": COMPACTED}
     if wish.order_by:
         told[CLUSTER_BY] = json.dumps([*wish.order_by])
-    if snapshot.takes_plain_commits:
+    if snapshot.takes_plain_commits or any(file.vector for file in gone):
         comes = [log_writer.added(file, moves_rows=True) for file in come]
         goes = [log_writer.removed(file, moves_rows=True) for file in gone]
         return log_writer.put_commit(snapshot.folder, version + 1, [*comes, *goes], told)

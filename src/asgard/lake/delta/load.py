@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+from pyroaring import BitMap64
 
 from asgard.core.batch import RAW
 from asgard.core.budget import MEBIBYTE
@@ -25,6 +26,7 @@ from asgard.core.types import canonical_batch
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change
 from asgard.lake.delta.carried import Newest
+from asgard.lake.delta.deletion_vectors import VectorFiles, vector_prefix, written
 from asgard.lake.delta.pinned import Base
 from asgard.lake.delta.publish import Publisher, SetAside
 from asgard.lake.delta.quarantine import REASON, Quarantine
@@ -32,7 +34,7 @@ from asgard.lake.disk import translated
 from asgard.lake.folder import Folder
 from asgard.lake.leftovers import outcome, settle
 from asgard.lake.parquet import Limits, ParquetFiles
-from asgard.lake.prepare import Preparation
+from asgard.lake.prepare import Marking, Preparation
 
 
 class DeltaLoad:
@@ -72,7 +74,8 @@ class DeltaLoad:
         self._quarantine = Quarantine(folder)
         self._quarantine_place: Folder | None = None
         self._lock = threading.Lock()
-        self._preparation = Preparation(folder, request, self._write_rows)
+        marking = Marking(limits.gone_share, limits.marked_bytes, self._write_vectors)
+        self._preparation = Preparation(folder, request, self._write_rows, marking)
         self._rewritten: tuple[str, ...] = ()
 
     @property
@@ -154,7 +157,7 @@ class DeltaLoad:
         """The load's files that the table and its quarantine hold; None when that is not known."""
         if self._published is not None:
             aside = self._aside.staged.files if self._aside else ()
-            return {file.path for file in (*self._published.adds, *aside)}
+            return {*(file.path for file in (*self._published.adds, *aside)), *self._published.vector_files}
         return outcome(self._folder, self._ticket, self._base.version) if self._tried else set()
 
     def _write_rows(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Staged:
@@ -175,6 +178,13 @@ class DeltaLoad:
                 files.abandon()
                 raise
 
+    def _write_vectors(self, sets: Iterable[BitMap64]) -> VectorFiles:
+        try:
+            return written(self._folder, self._ticket, sets)
+        except BaseException:
+            self._ticket.doubt()
+            raise
+
     def _quarantine_schema(self) -> pa.Schema:
         raw = RAW if self._request.raw else ()
         return pa.schema([*self._columns.staged, *raw, pa.field(REASON, pa.string())])
@@ -182,6 +192,6 @@ class DeltaLoad:
     def _delete(self, folder: Folder, names: Iterable[str]) -> None:
         found = list(names)
         for name in found:
-            if not name.startswith(self._ticket.prefix):
+            if not name.startswith((self._ticket.prefix, vector_prefix(self._ticket.load))):
                 raise Bug(f"{name} is no file of this load")
         folder.delete(*found)

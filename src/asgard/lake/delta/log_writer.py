@@ -11,6 +11,7 @@ Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,10 +21,14 @@ from deltalake.exceptions import CommitFailedError
 
 from asgard.core.table import DataFile
 from asgard.lake.delta.commits import LOG, MARK, log_name
-from asgard.lake.delta.snapshot import LakeFile
+from asgard.lake.delta.deletion_vectors import ENABLED, FEATURE, Vector
+from asgard.lake.delta.snapshot import LakeFile, Snapshot
 from asgard.lake.folder import Folder
 
 Action = dict[str, Any]
+
+OF_OLDER_PROTOCOLS = ((2, "appendOnly"), (2, "invariants"))
+"""Features that a writer's version stood for, before they had names; of the versions that we write."""
 
 
 def added(file: DataFile, *, moves_rows: bool = False) -> Action:
@@ -41,7 +46,8 @@ def added(file: DataFile, *, moves_rows: bool = False) -> Action:
 
 
 def removed(file: LakeFile, *, moves_rows: bool = False) -> Action:
-    """A file that goes, by the path that the log has."""
+    """A file that goes, by the path that the log has, and with its vector: without it nothing would go."""
+    vector = {} if file.vector is None else {"deletionVector": file.vector.to_log()}
     return {
         "remove": {
             "path": file.path,
@@ -50,8 +56,64 @@ def removed(file: LakeFile, *, moves_rows: bool = False) -> Action:
             "extendedFileMetadata": True,
             "partitionValues": {},
             "size": file.size_bytes,
+            **vector,
         }
     }
+
+
+def marked(add: Mapping[str, Any], vector: Vector, rows: int) -> Action:
+    """A file that stays, with more of its rows gone; the same commit removes it as it was.
+
+    Args:
+        add: what the log says about the file.
+        vector: all rows of it that are gone.
+        rows: how many it holds, those that are gone included.
+    """
+    kept = {key: value for key, value in add.items() if value is not None}
+    changed = {"dataChange": True, "stats": _wide(add.get("stats"), rows), "deletionVector": vector.to_log()}
+    return {"add": {**kept, **changed}}
+
+
+def _wide(stats: str | None, rows: int) -> str:
+    """Statistics that hold for fewer rows, too. Bounds stay digit by digit: rounded ones would hide rows."""
+    told = json.loads(stats or "{}")
+    if stats is None or told.get("numRecords") != rows:
+        return json.dumps({"numRecords": rows, "tightBounds": False})
+    if "tightBounds" in told:
+        return re.sub(r'"tightBounds": *true', '"tightBounds":false', stats)
+    return stats.replace("{", '{"tightBounds":false,', 1)
+
+
+def vectors_enabled(snapshot: Snapshot) -> list[Action]:
+    """What lets a table have deletion vectors; the features that it had stay, those too for which an older
+    version of the protocol stood."""
+    protocol, metadata = snapshot.handle.protocol(), snapshot.handle.metadata()
+    writers = {name for least, name in OF_OLDER_PROTOCOLS if protocol.min_writer_version >= least}
+    if protocol.writer_features is not None:
+        writers = {*protocol.writer_features}
+    readers = {*(protocol.reader_features or ())}
+    return [
+        {
+            "protocol": {
+                "minReaderVersion": 3,
+                "minWriterVersion": 7,
+                "readerFeatures": sorted(readers | {FEATURE}),
+                "writerFeatures": sorted(writers | readers | {FEATURE}),
+            }
+        },
+        {
+            "metaData": {
+                "id": str(metadata.id),
+                "name": metadata.name,
+                "description": metadata.description,
+                "format": {"provider": "parquet", "options": {}},
+                "schemaString": snapshot.handle.schema().to_json(),
+                "partitionColumns": list(metadata.partition_columns),
+                "createdTime": metadata.created_time,
+                "configuration": {**metadata.configuration, ENABLED: "true"},
+            }
+        },
+    ]
 
 
 def put_commit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from asgard.core.table import Evolution, LoadRequest
 from asgard.core.types import canonical_schema
 from asgard.lake.columns import Columns, check_request, replacement
 from asgard.lake.delta.carried import Newest
+from asgard.lake.delta.deletion_vectors import ENABLED, GoneRows
 from asgard.lake.delta.ledger import Ledger, Standing
 from asgard.lake.delta.snapshot import Snapshot
 from asgard.lake.folder import Folder
@@ -57,6 +59,21 @@ class Base:
         anew = standing.anew and request.mode is not Mode.HISTORY and not request.vanished
         replaces = request.mode is Mode.REPLACE or anew or unborn
         return cls(snapshot, standing, replaces, snapshot.log_identity())
+
+    @cached_property
+    def gone(self) -> GoneRows:
+        """The rows of its files that do not count, by file."""
+        kept = [] if self.snapshot is None or self.replaces else self.snapshot.files()
+        return GoneRows.none() if self.snapshot is None else self.snapshot.gone(kept)
+
+    @cached_property
+    def may_be_marked(self) -> bool:
+        """Whether rows may be marked as deleted: in tables of ours unless their property says no, in those of
+        others if it says yes."""
+        if self.snapshot is None or not self.snapshot.may_be_told_by_us:
+            return False
+        told = self.snapshot.properties.get(ENABLED, "true" if self.snapshot.is_ours else "")
+        return told.lower() == "true"
 
     @property
     def version(self) -> int:

@@ -24,8 +24,9 @@ from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
 from asgard.lake.delta.carried import Newest
 from asgard.lake.delta.commits import CLUSTER_BY, MARK, check_since, checkpoint, entry, sync_log
+from asgard.lake.delta.deletion_vectors import ENABLED
 from asgard.lake.delta.ledger import Ledger, Standing, app_id
-from asgard.lake.delta.log_writer import added, put_commit, removed
+from asgard.lake.delta.log_writer import Action, added, marked, put_commit, removed, vectors_enabled
 from asgard.lake.delta.pinned import Base
 from asgard.lake.delta.positions import Record, inline, next_number, number_at
 from asgard.lake.delta.quarantine import Quarantine
@@ -135,6 +136,10 @@ class Publisher:
             declare_naive_timestamps(snapshot.handle, _properties({"asgard.run": self._request.run}))
             change, evolved = self._moved(change), True
         # A commit that takes every file out brings its columns itself.
+        if change.marks and snapshot.properties.get(ENABLED) != "true":
+            told = {"asgard.run": self._request.run}
+            put_commit(self._folder, snapshot.version + 1, vectors_enabled(snapshot), told)
+            change, evolved = self._moved(change), True
         new = [] if _takes_all_out(change) else _new_fields(change)
         if new:
             self._documents.record(change.columns.table, change.columns.last_id)
@@ -199,7 +204,8 @@ class Publisher:
     def _commit(self, change: Change, record: Record) -> None:
         base, snapshot = change.base, change.base.snapshot
         assert snapshot is not None
-        check_presence(self._folder, change.adds)  # 9
+        check_presence(self._folder, {file.path: file.size_bytes for file in change.adds})  # 9
+        check_presence(self._folder, change.vector_files)
         if snapshot.log_identity() != base.log_identity:
             raise PositionLost("the table was re-created during the load", hint="run again")
         app = app_id(snapshot.table_id, self._request.stream, base.standing.epoch)  # 1
@@ -208,9 +214,8 @@ class Publisher:
         reach("before_commit")
         # 10: one transaction on the handle that was asked for the position, without a single retry: it
         # succeeds only as the very next version.
-        if snapshot.takes_plain_commits and not _takes_all_out(change):
-            actions = [*map(added, change.adds), *map(removed, change.removes)]
-            put_commit(self._folder, snapshot.version + 1, actions, told, [number])
+        if not _takes_all_out(change) and (snapshot.takes_plain_commits or change.touches_vectors):
+            put_commit(self._folder, snapshot.version + 1, _actions(change), told, [number])
         else:
             self._commit_by_delta(snapshot, change, _properties(told, number))
         reach("committed")
@@ -322,7 +327,7 @@ class Publisher:
     def _remember(self, change: Change, record: Record) -> None:
         """Tells the next load of this process what the version holds that it made, where that is plain."""
         snapshot = change.base.snapshot
-        if snapshot is None or change.removes or _takes_all_out(change):
+        if snapshot is None or change.removes or change.marks or _takes_all_out(change):
             self._newest.forget()
         else:
             app = app_id(snapshot.table_id, self._request.stream, change.base.standing.epoch)
@@ -338,7 +343,7 @@ class Publisher:
             version,
             change.rows_added,
             change.rows_removed,
-            sum(file.size_bytes for file in change.adds),
+            change.size_bytes,
             self._set_aside.staged.rows if self._set_aside else 0,
             change.total_rows,
         )
@@ -373,6 +378,18 @@ def _same_schema(one: Base, other: Base) -> bool:
     if one.snapshot is None or other.snapshot is None:
         return one.snapshot is other.snapshot
     return bool(one.snapshot.schema.equals(other.snapshot.schema, check_metadata=True))
+
+
+def _actions(change: Change) -> list[Action]:
+    """What the change says of files, in the log's own words."""
+    snapshot = change.base.snapshot
+    logged = snapshot.logged if snapshot is not None and change.marks else {}
+    return [
+        *map(added, change.adds),
+        *map(removed, change.removes),
+        *(removed(mark.file) for mark in change.marks),
+        *(marked(logged[mark.file.path], mark.vector, mark.physical_rows) for mark in change.marks),
+    ]
 
 
 def _takes_all_out(change: Change) -> bool:

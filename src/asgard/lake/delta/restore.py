@@ -195,7 +195,9 @@ def _last_loads(folder: Folder, snapshot: Snapshot, run: str) -> list[Entry]:
 
 def _check_files(folder: Folder, version: int) -> None:
     before = Snapshot.open(folder, version)
-    names = [] if before is None else [unquote(file.path) for file in before.files()]
+    files = [] if before is None else before.files()
+    vectors = {file.vector.file for file in files if file.vector is not None and file.vector.storage == "u"}
+    names = [*(unquote(file.path) for file in files), *sorted(vectors)]
     there = folder.sizes(names)
     missing = [name for name in names if name not in there]
     if missing:

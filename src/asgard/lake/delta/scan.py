@@ -39,9 +39,12 @@ def scan(snapshot: Snapshot, columns: list[str] | None, where: str | None) -> pa
 
 def _plain(snapshot: Snapshot, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     with translated({}):  # files are opened as they are read: a missing one is noticed here
-        mount = snapshot.mount()
-        if mount.reader is not None:
+        if not snapshot.is_flat:
             yield from snapshot.reader(schema.names)
+            return
+        mount = snapshot.mount()
+        if mount.marked:
+            yield from rows_of(snapshot.folder, list(mount.marked), schema, mount.marked.__getitem__)
         else:
             yield from rows_of(snapshot.folder, mount.files, schema)
 
@@ -53,12 +56,14 @@ def _filtered(snapshot: Snapshot, schema: pa.Schema, where: str) -> Iterator[pa.
     try:
         with duck.translated():
             mount = snapshot.mount()
-            if mount.files:
-                files = ", ".join(map(duck.literal, mount.files))
-                source = f"read_parquet([{files}], union_by_name = true)"
+            counted = mount.marked if not duck.COUNTS & {*map(str.lower, snapshot.schema.names)} else ()
+            if files := mount.files or tuple(counted):
+                listed = ", ".join(map(duck.literal, files))
+                source = f"read_parquet([{listed}], union_by_name = true)"
                 there = duck.columns_of(connection, f"FROM {source}")
                 floats = duck.replacing_floats([field for field in snapshot.schema if field.name in there])
-                source = f"(SELECT *{floats} FROM {source})"
+                kept = duck.keeping(connection, "_asgard_gone", mount.marked) if mount.marked else ""
+                source = f"(SELECT *{floats} FROM {source}{kept})"
             else:
                 reader = mount.reader() if mount.reader is not None else schema.empty_table()
                 connection.register("_asgard_rows", reader)

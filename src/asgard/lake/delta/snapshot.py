@@ -6,7 +6,7 @@ came in between makes the commit fail.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -20,16 +20,19 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from asgard.core.errors import DataError, QueryError
 from asgard.core.table import Mount
 from asgard.lake.delta.commits import LOG, identity, version_at
+from asgard.lake.delta.deletion_vectors import ENABLED, FEATURE, GoneRows, Vector
+from asgard.lake.delta.logged import Add, logged_adds
 from asgard.lake.folder import Folder
+from asgard.lake.rewrite import rows_of
 from asgard.lake.schemas import from_delta, has_naive_timestamps
 
 FORMAT_PROPERTY = "asgard.format"
-_KNOWN_READER_FEATURES = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
-_PLAIN_FEATURES = {"timestampNtz", "appendOnly", "invariants", "deletionVectors", "v2Checkpoint"}
-"""Features that ask nothing of who adds and removes whole files, where nothing uses them."""
+_KNOWN_READER_FEATURES = {FEATURE, "columnMapping", "timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"}
+_PLAIN_FEATURES = {"timestampNtz", "appendOnly", "invariants", FEATURE, "v2Checkpoint", "vacuumProtocolCheck"}
+"""Features that ask nothing of who adds and removes whole files, or their rows, where nothing uses them."""
 _PLAIN_PROPERTIES = {
     "delta.checkpointInterval", "delta.dataSkippingNumIndexedCols", "delta.deletedFileRetentionDuration",
-    "delta.enableDeletionVectors", "delta.enableExpiredLogCleanup", "delta.logRetentionDuration",
+    "delta.enableExpiredLogCleanup", "delta.logRetentionDuration", ENABLED,
 }  # fmt: skip
 
 
@@ -40,12 +43,14 @@ class LakeFile:
     Attributes:
         path: as the log has it: relative to the table's folder, or absolute, percent-encoded.
         size_bytes: its size.
-        rows: how many; None when the log does not say.
+        rows: how many of it count; None when the log does not say.
+        vector: of those that do not; None when all do.
     """
 
     path: str
     size_bytes: int
     rows: int | None
+    vector: Vector | None = None
 
 
 class Snapshot:
@@ -105,9 +110,10 @@ class Snapshot:
     def total_rows(self) -> int | None:
         """Rows of all files; None when the log does not say."""
         counts = self.adds.column("num_records")
-        if counts.null_count or not self.is_plain:
+        if counts.null_count or not self.is_flat:
             return None
-        return int(pc.sum(counts).as_py() or 0)
+        gone = sum(vector.rows for vector in self.vectors.values())
+        return int(pc.sum(counts).as_py() or 0) - gone
 
     def files(self, bounds: Mapping[str, tuple[pa.Scalar, pa.Scalar]] | None = None) -> list[LakeFile]:
         """The data files, those with the smallest values first.
@@ -126,24 +132,58 @@ class Snapshot:
             adds = adds.filter(pc.or_kleene(pc.is_null(inside), inside))  # what is not known may be inside
             adds = adds.sort_by(f"min.{name}")
         columns = [adds.column(name).to_pylist() for name in ("path", "size_bytes", "num_records")]
-        return [LakeFile(*values) for values in zip(*columns, strict=True)]
+        if not self.is_flat or not self.vectors:
+            return [LakeFile(*values) for values in zip(*columns, strict=True)]
+        return [self._file(*values) for values in zip(*columns, strict=True)]
+
+    def _file(self, path: str, size_bytes: int, rows: int | None) -> LakeFile:
+        vector = self.vectors.get(path)
+        gone = vector.rows if vector else 0
+        return LakeFile(path, size_bytes, None if rows is None else rows - gone, vector)
+
+    @cached_property
+    def logged(self) -> dict[str, Add]:
+        """What the log says about each file.
+
+        Raises:
+            DataError: the log tells of other files than delta-rs: nobody knows which rows are gone.
+        """
+        found = logged_adds(self.folder, self.version)
+        if {*found} != {*self.adds.column("path").to_pylist()}:
+            raise DataError(
+                f"the log of version {self.version} tells of other files than the table has",
+                hint="read and write the table with the tool that wrote it, and report this",
+            )
+        return found
+
+    @cached_property
+    def vectors(self) -> dict[str, Vector]:
+        """Path, as the log has it, to the deletion vector; of files that have one."""
+        if FEATURE not in (self.handle.protocol().reader_features or ()):
+            return {}
+        told = ((path, add.get("deletionVector")) for path, add in self.logged.items())
+        return {path: Vector.from_log(vector) for path, vector in told if vector}
+
+    def gone(self, files: Iterable[LakeFile]) -> GoneRows:
+        """The rows of files that do not count, by absolute file."""
+        return GoneRows(self.folder, {self.absolute(file.path): file.vector for file in files})
 
     def absolute(self, path: str) -> str:
         """Where a file of the log lies."""
         return self.folder.absolute(path if "://" in path else unquote(path))
 
     @cached_property
-    def is_plain(self) -> bool:
-        """Whether every row of every file counts, under the columns' own names."""
+    def is_flat(self) -> bool:
+        """Whether its files hold the columns under their own names: they tell its rows, with the vectors."""
         mapped = self.properties.get("delta.columnMapping.mode", "none") != "none"
         if mapped or self.partitioned_by:
             return False
-        features = set(self.handle.protocol().reader_features or ())
-        if "deletionVectors" in features:
-            vectors = pa.RecordBatchReader.from_stream(self.handle.deletion_vectors())
-            if any(batch.num_rows for batch in vectors):
-                return False
-        return features <= _KNOWN_READER_FEATURES | {"deletionVectors", "columnMapping"}
+        return {*(self.handle.protocol().reader_features or ())} <= _KNOWN_READER_FEATURES
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether every row of every file counts, too."""
+        return self.is_flat and not self.vectors
 
     @cached_property
     def has_naive_timestamps(self) -> bool:
@@ -152,13 +192,17 @@ class Snapshot:
 
     @cached_property
     def takes_plain_commits(self) -> bool:
-        """Whether a commit may consist of added and removed files and integers alone, written by ourselves:
-        its writers have nothing else to see to, and its files are of this machine."""
+        """Whether commits are written by ourselves wherever they can: the files are of this machine."""
+        return self.folder.filesystem is None and self.may_be_told_by_us
+
+    @cached_property
+    def may_be_told_by_us(self) -> bool:
+        """Whether a commit may consist of added and removed files, vectors and integers alone, written by
+        ourselves: its writers have nothing else to see to."""
         protocol, kinds = self.handle.protocol(), {b"delta.invariants", b"delta.generationExpression"}
         version, features = protocol.min_writer_version, set(protocol.writer_features or ())
         return (
-            self.folder.filesystem is None
-            and not self.partitioned_by
+            not self.partitioned_by
             and (version <= 2 or (version == 7 and features <= _PLAIN_FEATURES))
             and {name for name in self.properties if name.startswith("delta.")} <= _PLAIN_PROPERTIES
             and not any(kinds & {*(field.metadata or {})} for field in self.schema)
@@ -170,18 +214,17 @@ class Snapshot:
 
     def mount(self) -> Mount:
         """The rows for an engine."""
-        if not self.is_plain:
+        if not self.is_flat:
             return Mount(self.schema, reader=self.reader)
         return self.mounted(self.files(), self.schema, self.total_rows)
 
     def mounted(self, files: Sequence[LakeFile], schema: pa.Schema, rows: int | None) -> Mount:
         """Some of its files for an engine."""
-        sizes = {self.absolute(file.path): file.size_bytes for file in files}
-        self.folder.know(sizes)
-        return Mount(schema, tuple(sizes), rows, filesystem=self.folder.filesystem)
+        self.folder.know({self.absolute(file.path): file.size_bytes for file in files})
+        return mount_of(self.folder, schema, self.gone(files), rows)
 
     def reader(self, columns: list[str] | None = None) -> pa.RecordBatchReader:
-        """A stream of the rows through Delta's own reader: deletion vectors, column mapping, partitions."""
+        """A stream of the rows through Delta's own reader: column mapping, partitions."""
         stream = pa.RecordBatchReader.from_stream(self.handle.scan(columns=columns))
         schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
         return pa.RecordBatchReader.from_batches(schema, (batch.cast(schema) for batch in stream))
@@ -196,8 +239,10 @@ class Snapshot:
             what = "its columns have other names in its files (column mapping)"
         elif self.partitioned_by:
             what = f"it is partitioned by {', '.join(self.partitioned_by)}"
-        elif not self.is_plain:
-            what = "it has deletion vectors"
+        elif not self.is_flat:
+            what = f"it needs {', '.join(self.handle.protocol().reader_features or ())}"
+        elif self.vectors and not self.may_be_told_by_us:
+            what = "it has deletion vectors, and rules or features that ask more of who writes it"
         elif any("://" in file.path for file in self.files()):
             what = "it is a shallow clone: some of its files belong to another table"
         else:
@@ -206,6 +251,20 @@ class Snapshot:
             f"the table was changed by another writer so that Asgard cannot write it: {what}",
             hint="rewrite it plainly (Spark: REORG TABLE ... APPLY (PURGE)), or load into a new table",
         )
+
+
+def mount_of(folder: Folder, schema: pa.Schema, files: GoneRows, rows: int | None) -> Mount:
+    """Data files for an engine. Where rows of some are gone the files alone do not tell the table, and nobody
+    is given them as if they did."""
+    if not files.has_some:
+        return Mount(schema, tuple(files), rows, filesystem=folder.filesystem)
+
+    def read() -> pa.RecordBatchReader:
+        plain = pa.schema([column.remove_metadata() for column in schema])
+        kept = rows_of(folder, list(files), plain, files.__getitem__)
+        return pa.RecordBatchReader.from_batches(plain, kept)
+
+    return Mount(schema, rows=rows, reader=read, marked=files, filesystem=folder.filesystem)
 
 
 def add_actions(handle: DeltaTable) -> pa.Table:

@@ -19,6 +19,7 @@ from datetime import datetime
 
 from asgard.core.table import Vacuumed
 from asgard.lake.boundaries import reach
+from asgard.lake.delta import deletion_vectors
 from asgard.lake.delta.commits import LOG, log_name, newest_at
 from asgard.lake.delta.quarantine import Quarantine
 from asgard.lake.delta.snapshot import Snapshot
@@ -39,7 +40,7 @@ def vacuum(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
         dry_run: deletes nothing and says what would go.
     """
     places = [folder, *Quarantine(folder).generations()]
-    listed = [place.files(PREFIX) for place in places]
+    listed = [[*place.files(PREFIX), *place.files(deletion_vectors.VECTOR_PREFIX)] for place in places]
     announced = {name.removesuffix(".json") for name in (folder / LOADS).files()}
     snapshot = Snapshot.open(folder)
     if snapshot is None or not snapshot.is_ours:
@@ -61,7 +62,10 @@ def _unneeded(folder: Folder, names: list[str], announced: set[str], before: dat
     oldest = newest_at(snapshot.handle, before)
     needed = {*_names_at(folder, oldest), *_names_since(folder, oldest, snapshot.version)}
     found = [(name, OURS.fullmatch(name)) for name in names]
-    return [name for name, ours in found if ours and ours["load"] not in announced and name not in needed]
+    gone = [name for name, ours in found if ours and ours["load"] not in announced and name not in needed]
+    marks = filter(deletion_vectors.OURS.fullmatch, names)
+    lost = (name for name in marks if name not in needed and not deletion_vectors.is_of(name, announced))
+    return [*gone, *lost]
 
 
 def _deleted(folder: Folder, names: list[str], dry_run: bool) -> tuple[int, int]:
@@ -76,12 +80,17 @@ def _deleted(folder: Folder, names: list[str], dry_run: bool) -> tuple[int, int]
 
 def _names_at(folder: Folder, version: int) -> Iterator[str]:
     old = Snapshot.open(folder, version)
-    return (file.path.rpartition("/")[2] for file in old.files()) if old is not None else iter(())
+    for file in old.files() if old is not None else ():
+        yield file.path.rpartition("/")[2]
+        if file.vector is not None:
+            yield file.vector.file
 
 
 def _names_since(folder: Folder, version: int, upto: int) -> Iterator[str]:
     """Every name of ours in the commits after a version; one that cannot be read keeps all from going."""
     log = folder / LOG
     for later in range(version + 1, upto + 1):
-        for name in OURS.finditer(log.read(log_name(later)).decode()):
+        commit = log.read(log_name(later))
+        for name in OURS.finditer(commit.decode()):
             yield name[0]
+        yield from deletion_vectors.named_in(commit)
