@@ -14,6 +14,8 @@ from asgard.app.backup.manifest import Manifest
 
 FORMAT = 1
 FILE = "backup.json"
+RESTORING = "restore.json"
+"""The mark of a restore that is under way."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,10 @@ def last_backup(state_folder: Path) -> LastBackup | None:
             made_at = datetime.fromisoformat(document["made_at"])
             return LastBackup(Path(document["file"]), made_at, document["versions"])
     return None
+
+
+def unfinished_restore(state_folder: Path) -> str:
+    """The archive of a restore that was begun; empty where none was, or all are done."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((state_folder / RESTORING).read_text(encoding="utf-8"))["file"])
+    return ""

@@ -18,6 +18,7 @@ from typing import Self
 
 from asgard.app.backup.aftermath import Aftermath, settle_queue
 from asgard.app.backup.archive import Archive, writing_to
+from asgard.app.backup.last import RESTORING
 from asgard.app.backup.places import Fate, Part
 from asgard.app.backup.shared_rows import put_rows
 from asgard.app.backup.state_files import SECRETS, secret_store
@@ -29,7 +30,6 @@ from asgard.state.sqlite_copy import BESIDE, copy_out, put_back, put_new
 from asgard.state.sqlite_database import SqliteDatabase
 
 FORMAT = 1
-MARK = "restore.json"
 LOCK = ".restore.lock"
 DRAFT = ".restore.db"
 
@@ -76,7 +76,7 @@ class Putting:
         """All of it is done."""
         if not self._dry_run:
             with writing_to(self._state):
-                (self._state / MARK).unlink(missing_ok=True)
+                (self._state / RESTORING).unlink(missing_ok=True)
 
     @staticmethod
     def put_file(archive: Archive, part: Part) -> None:
@@ -120,7 +120,7 @@ class Putting:
 
     def _begun(self) -> str:
         with suppress(OSError, ValueError, KeyError):
-            document = json.loads((self._state / MARK).read_text(encoding="utf-8"))
+            document = json.loads((self._state / RESTORING).read_text(encoding="utf-8"))
             if document["format"] == FORMAT:
                 return str(document["backup"])
         return ""
@@ -130,9 +130,9 @@ class Putting:
             for suffix in ("", *BESIDE):
                 (self._state / f"{DRAFT}{suffix}").unlink(missing_ok=True)
             document = {"format": FORMAT, "backup": self._archive.id, "file": str(self._archive.file)}
-            beside = self._state / f".{MARK}.new"
+            beside = self._state / f".{RESTORING}.new"
             beside.write_text(json.dumps(document), encoding="utf-8")
-            beside.replace(self._state / MARK)
+            beside.replace(self._state / RESTORING)
 
     def _aside(self, name: str) -> Path:
         """Where the one that is replaced goes."""

@@ -18,6 +18,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from asgard.app.backup.last import last_backup, unfinished_restore
 from asgard.app.config.project import Project, load_project
 from asgard.app.config.yaml_text import Node
 from asgard.app.project.workspace import Workspace
@@ -31,6 +32,8 @@ LEAST_FREE_BYTES = 2_000_000_000
 MANY_SMALL_FILES = 200
 SMALL_FILE_BYTES = 16_000_000
 CLOCKS_APART = timedelta(minutes=5)
+OLD_BACKUP = timedelta(days=7)
+MOST_RUNS_COUNTED = 1000
 SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "account_key")
 UNVERIFIED_TLS = ("allow", "prefer", "require")
 DOTENV = ".env"
@@ -86,6 +89,7 @@ def examine(
     workspace = Workspace(opened)
     yield from _secrets(opened)
     yield from _state(opened)
+    yield from _backup(opened)
     yield from _lake(workspace, deep)
     yield from _sources(workspace, with_sources)
 
@@ -176,6 +180,36 @@ def _disk(about: str, folder: Path) -> Iterator[Finding]:
             "loads stop when it is full and lose nothing; free space, or put `lake.location` and `state` "
             "on another disk",
         )
+
+
+def _backup(project: Project) -> Iterator[Finding]:
+    folder = project.state_folder
+    begun = unfinished_restore(folder)
+    if begun:
+        what = f"a restore of {begun} was begun and not finished"
+        yield Finding("backup", Grade.FAILURE, what, f"run it again: asgard restore {begun}", 4)
+    last = last_backup(folder)
+    if last is None:
+        yield Finding("backup", Grade.GOOD, "none is known; asgard backup makes one")
+        return
+    there = "" if last.file.exists() else ", which is not there any more"
+    said = f"the last is of {last.made_at:%Y-%m-%d %H:%M} UTC, {last.file}{there}"
+    missed = _runs_since(project, last.made_at)
+    if missed and datetime.now(UTC) - last.made_at > OLD_BACKUP:
+        what = f"{said}: a restore would miss {_count(missed, 'run')} of the history"
+        yield Finding("backup", Grade.WARNING, what, f"asgard backup {last.file.parent}/")
+    else:
+        yield Finding("backup", Grade.GOOD, f"{said}, {_count(missed, 'run')} since")
+
+
+def _runs_since(project: Project, instant: datetime) -> int:
+    if not journal_file(project.state_folder).exists():
+        return 0
+    try:
+        runs = Workspace(project).journal.runs(limit=MOST_RUNS_COUNTED)
+        return sum(datetime.fromisoformat(run["started_at"]) > instant for run in runs)
+    except AsgardError:  # which the history's own finding tells
+        return 0
 
 
 # ---- tables
