@@ -21,6 +21,7 @@ from asgard.api import (
     ingestions,
     jobs,
     lineage,
+    maintenance,
     models,
     pipelines,
     plans,
@@ -41,7 +42,7 @@ from asgard.api.served import Served
 
 NOUNS = (
     health, datasources, sinks, ingestions, transforms, sources, pipelines, tables, diffs, models, plans,
-    lineage, checks, runs, jobs, schedules, secrets, sessions,
+    lineage, checks, runs, jobs, schedules, maintenance, secrets, sessions,
 )  # fmt: skip
 BEARER = HTTPBearer(auto_error=False, description="What asgard tokens create prints; none from loopback.")
 """For the document, and for who tries the API in /docs; `guard` is who asks."""

@@ -47,7 +47,7 @@ COMMANDS = {
     "users": ("asgard.cli.users:users", "List users; create, disable one, set its role or password."),
     "tokens": ("asgard.cli.tokens:tokens", "List API tokens; create or revoke one."),
     "audit": ("asgard.cli.audit:audit", "Show who did what; verify that nobody tampered with it."),
-    "maintain": ("asgard.cli.maintain:maintain", "Put small files together; delete what nobody needs."),
+    "maintain": ("asgard.cli.maintain:maintain", "Put files together, delete what nobody needs."),
     "backup": ("asgard.cli.backup:backup", "Keep the state, the secrets and all positions in one file."),
     "restore": ("asgard.cli.backup:restore", "Bring back what a backup holds."),
     "doctor": ("asgard.cli.doctor:doctor", "Examine the project, its state, tables and sources."),

@@ -21,7 +21,7 @@ from asgard.app.config.lineage_spec import LineageSpec
 from asgard.app.config.mistakes import Mistakes
 from asgard.app.config.project_file import SOURCES, ProjectFile, find_project, read_project_file
 from asgard.app.config.quantities import Size
-from asgard.app.config.schedule_specs import QueueSpec, ScheduleSpec
+from asgard.app.config.schedule_specs import MaintenanceSpec, QueueSpec, ScheduleSpec
 from asgard.app.config.source_reading import read_source
 from asgard.app.config.specs import SourceSpec, TableSpec
 from asgard.app.config.validation import Entries, dotted, read_model
@@ -77,6 +77,9 @@ class ProjectKeys(Config):
     )
     schedules: dict[str, ScheduleSpec] = Field(
         default={}, description="What is run by itself, by name, beside the tables that have a frequency."
+    )
+    maintenance: MaintenanceSpec = Field(
+        default=MaintenanceSpec(), description="The upkeep of tables: how far it goes, and when it is done."
     )
 
     @field_validator("version")
@@ -138,6 +141,7 @@ class Project:
     parallel: int
     queue: QueueSpec = field(default_factory=QueueSpec)
     schedules: Mapping[str, ScheduleSpec] = field(default_factory=dict)
+    maintenance: MaintenanceSpec = field(default_factory=MaintenanceSpec)
     masking_key: Secret | None = None
     masking_key_unavailable: AsgardError | None = None
     lineage: LineageSpec = field(default_factory=LineageSpec)
@@ -238,6 +242,7 @@ def _project_of(
         parallel=keys.parallel or default_parallel(),
         queue=keys.queue,
         schedules=keys.schedules,
+        maintenance=keys.maintenance,
         masking_key=keys.masking_key,
         masking_key_unavailable=silent.get(MASKING_KEY),
         lineage=keys.lineage,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from asgard.app.config.quantities import Lag
+from asgard.app.config.quantities import Lag, Size
 from asgard.app.config.specs import Frequency, Names
 from asgard.core.config import Config, LocalPath
 from asgard.core.errors import ConfigError
@@ -14,6 +14,17 @@ from asgard.core.secret import Secret
 from asgard.schedule.timetable import Timetable
 
 AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+LEAST_KEPT_SECONDS = 3600.0
+
+
+def _zone(value: str) -> str:
+    try:
+        Timetable(cron="0 0 * * *", zone=value)
+    except ConfigError as error:
+        raise ValueError(f"{error.what}; {error.hint}") from error
+    return value
 
 
 class QueueServer(Config):
@@ -42,6 +53,44 @@ class QueueSpec(Config):
         default=1, description="Jobs that read one source at the same time; null for no limit."
     )
     keep_days: float = Field(default=30, gt=0, description="How long ended jobs and their logs are kept.")
+
+
+class MaintenanceSpec(Config):
+    """The upkeep of the lake's tables: how far it goes, and when it is done by itself."""
+
+    every: Frequency | None = Field(
+        default=None, description="When a worker does it by itself: a word, a duration or a cron line."
+    )
+    timezone: str = Field(default="UTC", description="Whose wall clock a word or a cron line means.")
+    tables: Names = Field(default=(), description="The tables that are looked after; left out: all.")
+    budget: Annotated[Lag, Field(gt=0)] | None = Field(
+        default=None, description="No file is begun to be written anew later than that: 10m."
+    )
+    budget_bytes: Size | None = Field(
+        default=None, description="No file is begun to be written anew once so much was written: 10GB."
+    )
+    keep: Lag = Field(default=7 * 86_400.0, description="How long versions of tables stay readable: 7d.")
+    keep_log: Lag = Field(
+        default=30 * 86_400.0, description="How long the log tells who did what to a table: 30d."
+    )
+    cluster: bool = Field(
+        default=True, description="Whether files are put in order by the columns of cluster_by."
+    )
+    queue: str = Field(default="default", min_length=1, description="The queue whose limit counts.")
+    priority: int = Field(default=0, description="Jobs of a higher one go first.")
+    timeout: Lag | None = Field(default=None, description="An attempt that takes longer is ended: 2h.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        return _zone(value)
+
+    @field_validator("keep", "keep_log")
+    @classmethod
+    def _long_enough(cls, value: float) -> float:
+        if value < LEAST_KEPT_SECONDS:
+            raise ValueError("is too short: loads and queries on their way need their versions; keep 1h")
+        return value
 
 
 class ScheduleSpec(Config):
@@ -73,11 +122,7 @@ class ScheduleSpec(Config):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
-        try:
-            Timetable(cron="0 0 * * *", zone=value)
-        except ConfigError as error:
-            raise ValueError(f"{error.what}; {error.hint}") from error
-        return value
+        return _zone(value)
 
     @model_validator(mode="after")
     def _one_reason(self) -> Self:

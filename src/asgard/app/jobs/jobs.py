@@ -48,6 +48,7 @@ class JobWish:
     Attributes:
         follow: reads logs on and on, until the worker is drained.
         queue, priority, attempts, timeout_seconds: see `state.queue.NewJob`.
+        task: of a job that is no plain run, by `task_of`; None for one that is.
     """
 
     selectors: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class JobWish:
     attempts: int = 4
     timeout_seconds: float | None = None
     between: tuple[str, str] | None = None
+    task: Mapping[str, Any] | None = None
 
 
 @contextmanager
@@ -91,17 +93,10 @@ def new_job(
 ) -> NewJob:
     """A wish as the queue wants it."""
     return NewJob(
-        task={
-            "format": TASK_FORMAT,
-            "kind": RUN,
-            "selectors": list(wish.selectors),
-            "full_refresh": wish.full_refresh,
-            "follow": wish.follow,
-            "between": list(wish.between) if wish.between else None,
-        },
+        task=_task(wish),
         queue=wish.queue,
         # Who follows never ends, and would hold the source's place for ever.
-        sources=() if wish.follow else _sources_read(project, wish.selectors),
+        sources=() if wish.follow or wish.task is not None else _sources_read(project, wish.selectors),
         alone=f"schedule {schedule}" if schedule is not None else None,
         schedule=schedule,
         priority=wish.priority,
@@ -109,6 +104,19 @@ def new_job(
         timeout_seconds=wish.timeout_seconds,
         due_at=due_at,
     )
+
+
+def _task(wish: JobWish) -> dict[str, Any]:
+    if wish.task is not None:
+        return dict(wish.task)
+    return {
+        "format": TASK_FORMAT,
+        "kind": RUN,
+        "selectors": list(wish.selectors),
+        "full_refresh": wish.full_refresh,
+        "follow": wish.follow,
+        "between": list(wish.between) if wish.between else None,
+    }
 
 
 def task_of(kind: str, of: str, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from asgard.app.config.quantities import parse_duration
 from asgard.app.config.schedule_specs import ScheduleSpec
 from asgard.app.config.specs import SourceSpec
 from asgard.app.jobs.jobs import JobStore, JobWish, as_dict, new_job, open_jobs
+from asgard.app.jobs.upkeep import KIND as MAINTENANCE
+from asgard.app.jobs.upkeep import upkeep_job
 from asgard.app.sources.arrivals import SETTLED_SECONDS, Arrivals, refuse_unknown
 from asgard.core.errors import AsgardError, ConfigError
 from asgard.core.source import Feature
@@ -67,6 +69,10 @@ def schedules_of(project: Project) -> dict[str, Schedule]:
         ConfigError: one is after a schedule that is not there, or watches what keeps no files.
     """
     found = {name: _named(project, name, spec) for name, spec in project.schedules.items()}
+    upkeep = project.maintenance
+    if upkeep.every is not None and MAINTENANCE not in found:
+        table = timetable(upkeep.every, upkeep.timezone)
+        found[MAINTENANCE] = Schedule(MAINTENANCE, upkeep_job(upkeep), upkeep.every, table=table)
     for source in project.sources.values():
         found |= {one.name: one for one in _of_tables(source) if one.name not in found}
     for one in found.values():

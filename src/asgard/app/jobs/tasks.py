@@ -6,6 +6,7 @@ from asgard.app.config.project import load_project
 from asgard.app.documents import ingestions, transforms
 from asgard.app.documents.ingestions import ingest_task
 from asgard.app.documents.transforming import transform_task
+from asgard.app.jobs import upkeep
 from asgard.app.jobs.jobs import open_jobs
 from asgard.app.models import promotions
 from asgard.app.tables import diffs
@@ -19,6 +20,7 @@ WORK = {
     transforms.KIND: transform_task,
     promotions.KIND: promotions.promote_task,
     diffs.KIND: diffs.diff_task,
+    upkeep.KIND: upkeep.upkeep_task,
 }
 
 

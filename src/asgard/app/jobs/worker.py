@@ -44,7 +44,7 @@ STEP_SECONDS = 0.05
 TIDY_SECONDS = 3600.0
 SIGNALLED = 128
 """Exit codes above are signals."""
-KINDS = (RUN, "ingestion", "transform", "promotion", "diff")
+KINDS = (RUN, "ingestion", "transform", "promotion", "diff", "maintenance")
 """What this version does."""
 CANCELLED, TIMED_OUT, STOPPED = "cancelled", "timed out", "stopped"
 LONGEST_ERROR = 500

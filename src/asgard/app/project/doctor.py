@@ -30,6 +30,8 @@ from asgard.core.table import Table, TableName
 LEAST_FREE_BYTES = 2_000_000_000
 """A disk with less is told: a merge or a sort may have to spill that much."""
 MANY_SMALL_FILES = 200
+MANY_OVER_ONE_KEY = 16
+MANY_LOG_ENTRIES = 10_000
 SMALL_FILE_BYTES = 16_000_000
 CLOCKS_APART = timedelta(minutes=5)
 OLD_BACKUP = timedelta(days=7)
@@ -258,14 +260,27 @@ def _table(name: TableName, table: Table, deep: bool) -> Iterator[Finding]:
         return
     if deep:
         yield from _footers(about, mount.files, mount.rows)
+    yield from _upkeep(about, table)
     small = sum(os.path.getsize(file) < SMALL_FILE_BYTES for file in mount.files)
     if small > MANY_SMALL_FILES:
         yield Finding(
             about,
             Grade.WARNING,
             f"{small:,} of its {len(mount.files):,} files are small: queries open each",
-            "load it less often, or with `run --follow`, which puts them together",
+            "asgard maintain puts them together, and `run --follow` does beside its loads",
         )
+
+
+def _upkeep(about: str, table: Table) -> Iterator[Finding]:
+    due = table.upkeep()
+    told = []
+    if due.depth >= MANY_OVER_ONE_KEY:
+        told.append(f"{due.depth:,} of its files lie over one {' and '.join(due.order_by)}: merges open each")
+    if due.entries > MANY_LOG_ENTRIES:
+        told.append(f"its log tells of {due.entries:,} versions")
+    if told:
+        hint = "asgard maintain sees to it; `maintenance: {every: daily}` has a worker do it"
+        yield Finding(about, Grade.WARNING, "; ".join(told), hint)
 
 
 def _footers(about: str, files: tuple[str, ...], rows: int | None) -> Iterator[Finding]:
