@@ -320,8 +320,10 @@ def history(*values: float, last: datetime = NOW, step: timedelta = timedelta(da
         (0, (10, 12, 9, 11, 10, 13, 8, 10), {}, False, "is usual"),
         (0, (10, 12, 9, 11, 10, 13, 8, 10), {"direction": "up"}, True, "is usual"),
         (30, (10, 12, 9, 11, 10, 13, 8, 10), {"direction": "down"}, True, "is usual"),
-        (17, (10, 12, 9, 11, 10, 13, 8, 10), {"sensitivity": "low"}, True, "is usual"),
-        (17, (10, 12, 9, 11, 10, 13, 8, 10), {"sensitivity": "high"}, False, "is usual"),
+        (18, (10, 12, 9, 11, 10, 13, 8, 10), {"sensitivity": "low"}, True, "is usual"),
+        (18, (10, 12, 9, 11, 10, 13, 8, 10), {"sensitivity": "high"}, False, "is usual"),
+        (17, (10, 12, 9, 11, 10, 13, 8, 10), {"sensitivity": "high"}, True, "is usual"),
+        (17, (10, 12, 9, 11, 10, 13, 8, 10), {"sensitivity": "high", "weekdays": False}, False, "is usual"),
         (11, (10, 12, 9, 11, 10, 13, 8, 900), {}, True, "is usual"),
     ],
 )

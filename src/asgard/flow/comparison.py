@@ -19,6 +19,8 @@ from asgard.core.errors import ConfigError, DataError
 from asgard.core.table import Mount
 from asgard.flow.plan import Columns, compared
 
+ROW_BYTES, VALUE_BYTES = 48, 24
+"""What grouping holds of a row, and of each of its values (measured)."""
 KINDS = ("only_a", "only_b", "changed")
 MOST_DIGITS = 38
 
@@ -59,6 +61,7 @@ def compare(
     keys: Sequence[str] = (),
     ignore: Sequence[str] = (),
     samples: int = 5,
+    memory_bytes: int = 256 << 20,
 ) -> Comparison:
     """Compares two tables.
 
@@ -67,6 +70,7 @@ def compare(
         keys: columns that tell rows apart; without them, rows that differ are rows of one side alone.
         ignore: columns that are left out.
         samples: rows of each kind to keep.
+        memory_bytes: of the engine: whole rows of more than that are compared a share at a time (Promise 5).
 
     Raises:
         ConfigError: a key is not in both tables, or cannot be compared.
@@ -94,20 +98,30 @@ def compare(
             engine, found, [*keys, *(name for name in names if name not in keys)], len(keys), schemas, samples
         )
     else:
-        _by_row(engine, found, names, schemas, samples)
+        parts = -(-(found.rows_a + found.rows_b) * (ROW_BYTES + VALUE_BYTES * len(names)) // memory_bytes)
+        for part in range(max(parts, 1)):
+            _by_row(engine, found, names, schemas, samples, f"% {parts} = {part}" if parts > 1 else "")
     return found
 
 
 def _by_row(
-    engine: Engine, found: Comparison, names: Sequence[str], schemas: Sequence[pa.Schema], samples: int
+    engine: Engine,
+    found: Comparison,
+    names: Sequence[str],
+    schemas: Sequence[pa.Schema],
+    samples: int,
+    share: str,
 ) -> None:
+    """Of whole rows those that one side has more often; `share` is what the hash of those looked at is."""
     columns = ", ".join(f"{_quoted(name)} AS c{number}" for number, name in enumerate(names))
     signs = [n for n, name in enumerate(names) if _is_float(schemas, name)]
     signed = "".join(f", {_negative(_quoted(names[n]))} AS s{n}" for n in signs)
     grouped = ", ".join([*(f"c{n}" for n in range(len(names))), *(f"s{n}" for n in signs)])
+    # Behind the union, where the columns of both sides have one type: of another type the hash is another.
+    shared = f"WHERE hash({', '.join(f'c{n}' for n in range(len(names)))}) {share} " if share else ""
     sql = (
         f"SELECT {grouped}, sum(side)::BIGINT AS n FROM (SELECT {columns}{signed}, 1 AS side FROM a "
-        f"UNION ALL SELECT {columns}{signed}, -1 FROM b) GROUP BY {grouped} HAVING sum(side) <> 0"
+        f"UNION ALL SELECT {columns}{signed}, -1 FROM b) {shared}GROUP BY {grouped} HAVING sum(side) <> 0"
     )
     for batch in engine.query(sql):
         times = batch.column("n")

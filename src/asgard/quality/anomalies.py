@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from statistics import median
 from typing import Literal, Self
@@ -28,6 +29,8 @@ SENSITIVITY = {"low": 6.0, "medium": 4.5, "high": 3.5}
 """From how many robust standard deviations on a figure is an anomaly."""
 NORMAL = 1.4826
 """The standard deviation of what is normally distributed, as a multiple of the median distance."""
+NORMAL_MEAN = 1.2533
+"""The same as a multiple of the mean distance."""
 LEAST_SPREAD = 0.01
 """As a share of the usual figure: less is never an anomaly, however alike earlier loads were."""
 LEAST_SHARE = 0.005
@@ -96,30 +99,69 @@ def _judged(check: Check, asked: Asked) -> Found:
         return Found(True, f"{said}; it is judged when rows are loaded", observed)
     if len(past) < options["min_runs"]:
         return Found(True, f"{said}; {len(past)} of {options['min_runs']} earlier loads are known", observed)
-    usual, spread, days = _usual(past[-LONGEST:], asked, options["weekdays"])
-    least = LEAST_SHARE if metric == "null_share" else LEAST_SPREAD * abs(usual)
-    distance = (value - usual) / max(spread, least) if value != usual else 0.0
+    usual = _usual(past[-LONGEST:], asked, options["weekdays"])
+    least = LEAST_SHARE if metric == "null_share" else LEAST_SPREAD * abs(usual.figure)
+    beyond = max(value - usual.highest, 0.0) + min(value - usual.lowest, 0.0)
+    distance = beyond / max(usual.spread, least) if beyond else 0.0
     directed = {"both": abs(distance), "up": distance, "down": -distance}[options["direction"]]
     passed = directed < SENSITIVITY[options["sensitivity"]]
-    said += f"; {figure_text(Fraction(usual))} is usual{days}"
+    said += f"; {figure_text(Fraction(usual.figure))} is usual{usual.days}"
     if not passed:
         said += f", which is {abs(distance):,.1f} robust standard deviations away"
     return Found(passed, said, observed)
 
 
-def _usual(past: Past, asked: Asked, weekdays: bool) -> tuple[float, float, str]:
-    """The usual figure, how far figures usually are from it, and what they are compared with."""
+@dataclass(frozen=True)
+class _Usual:
+    """What a figure usually is.
+
+    Attributes:
+        figure, spread: the median, and one robust standard deviation.
+        lowest, highest: in between nothing is an anomaly.
+        days: what it is compared with, for people.
+    """
+
+    figure: float
+    spread: float
+    lowest: float
+    highest: float
+    days: str = ""
+
+
+def _usual(past: Past, asked: Asked, weekdays: bool) -> _Usual:
     by_day: dict[int, list[float]] = defaultdict(list)
     for at, value in past:
         by_day[at.weekday()].append(value)
     today = asked.context.now.weekday()
-    seasonal = weekdays and len(by_day) > 1 and len(by_day.get(today, ())) >= WEEKS
-    if not seasonal:
-        center = median(value for _, value in past)
-        return center, NORMAL * median(abs(value - center) for _, value in past), ""
     centers = {day: median(values) for day, values in by_day.items()}
-    away = [abs(value - centers[day]) for day, values in by_day.items() for value in values]
-    return centers[today], NORMAL * median(away), f" on a {asked.context.now:%A}"
+    if not (weekdays and len(by_day) > 1):
+        center = median(value for _, value in past)
+        return _Usual(center, NORMAL * median(abs(value - center) for _, value in past), center, center)
+    if len(by_day.get(today, ())) < WEEKS:
+        return _before_weekdays([value for _, value in past])
+    center = centers[today]
+    # Busy days vary by more: distances are shares of their day's figure, where that can be a share.
+    shares = len({figure > 0 for figure in centers.values()}) == 1 and 0 not in centers.values()
+    away = [
+        abs(v - centers[day]) / (abs(centers[day]) if shares else 1) for day in by_day for v in by_day[day]
+    ]
+    spread = max(NORMAL * median(away) * (abs(center) if shares else 1), _own_spread(by_day[today], center))
+    return _Usual(center, spread, center, center, f" on a {asked.context.now:%A}")
+
+
+def _own_spread(values: list[float], center: float) -> float:
+    """How far the figures of one weekday are from its median, of many without the farthest: quiet days may
+    vary by more than busy ones, for their size."""
+    away = sorted(abs(value - center) for value in values)
+    away = away[:-1] if len(away) > WEEKS + 1 else away
+    return NORMAL_MEAN * sum(away) / len(away)
+
+
+def _before_weekdays(values: list[float]) -> _Usual:
+    """As long as weekdays cannot be told apart, what was there twice may be what such a day is like."""
+    center, ordered = median(values), sorted(values)
+    spread = NORMAL * median(abs(value - center) for value in values)
+    return _Usual(center, spread, min(ordered[1], center), max(ordered[-2], center))
 
 
 KINDS = {"anomaly": TableKind(_judged, aggregates=_aggregates, query=_query, of_load=True)}

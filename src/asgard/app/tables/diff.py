@@ -18,6 +18,8 @@ from asgard.flow.comparison import KINDS, Comparison, compare
 
 __all__ = ["DiffWish", "diff", "diff_as_dict"]
 
+ENGINE_SHARE = 2
+"""Of the engine's memory the part that groups of rows may have, beside what reads them."""
 METADATA = "extracted_at"
 """What each load says of itself, besides the columns with the reserved prefix."""
 
@@ -74,10 +76,19 @@ def diff(
         Cancelled: that was asked for.
     """
     pair = _pair(opened, wish)
-    with pair.workspace.open_engine(pair.workspace.budget.engine_bytes) as engine:
+    budget_bytes = pair.workspace.budget.engine_bytes
+    with pair.workspace.open_engine(budget_bytes) as engine:
         forget = (cancel or Cancel()).on_cancel(engine.interrupt)
         try:
-            return compare(engine, pair.a, pair.b, keys=wish.keys, ignore=pair.ignore, samples=wish.samples)
+            return compare(
+                engine,
+                pair.a,
+                pair.b,
+                keys=wish.keys,
+                ignore=pair.ignore,
+                samples=wish.samples,
+                memory_bytes=budget_bytes // ENGINE_SHARE,
+            )
         finally:
             forget()
 
