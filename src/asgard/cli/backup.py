@@ -23,7 +23,7 @@ NEEDS_A_PERSON = 4
 @click.option("--with-project", is_flag=True, help="Also keep asgard.yml, models and contracts.")
 @project_options
 @json_option
-def backup(destination: str, with_project: bool, project: str | None, env: str | None, as_json: bool) -> None:
+def backup(destination: str, with_project: bool, project: str | None, env: str | None, as_json: bool) -> int:
     """Write a backup to DESTINATION, a new file or a folder, while the project goes on working.
 
     It holds the state (history, queue, users, documents, logs, suites), the secrets as they are encrypted,
@@ -33,14 +33,18 @@ def backup(destination: str, with_project: bool, project: str | None, env: str |
 
     opened = open_workspace(project, env) if with_project else open_tables(project, env)
     done = do_backup(opened, destination, _progress("kept", as_json), with_project=with_project)
+    code = next((error.exit_code for error in done.failed.values()), 0)
     if as_json:
         print_json(done.as_dict())
-        return
+        return code
+    for table, error in done.failed.items():
+        click.echo(f"{table} is not in it: {error.what}", err=True)
     click.echo(f"{done.file} has {len(done.manifest.members)} parts, {size_text(done.size_bytes)}")
     if done.manifest.secrets is not None:
         click.echo(
             f"its secrets need the key {done.manifest.secrets.key_id}.key, which is not in it: keep a copy"
         )
+    return code
 
 
 @click.command()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from asgard.app.backup.stores import ACCESS_STORE, keep_stores, kind_of
 from asgard.app.config.lakes import is_far
 from asgard.app.config.project import Project
 from asgard.app.project.workspace import Workspace
-from asgard.core.errors import ConfigError, Refused
+from asgard.core.errors import AsgardError, ConfigError, Refused
 
 ENDING = ".asgard.zip"
 Tell = Callable[[str, int], None]
@@ -33,11 +33,13 @@ class Backup:
 
     Attributes:
         size_bytes: of the file.
+        failed: by table, why its records are not in it.
     """
 
     file: Path
     size_bytes: int
     manifest: Manifest
+    failed: Mapping[str, AsgardError] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -52,6 +54,7 @@ class Backup:
             "tables": {table.table: table.version for table in told.tables},
             "secrets": secrets,
             "with_project": told.with_project,
+            "failed": {table: error.as_dict() for table, error in self.failed.items()} or None,
         }
         return {name: value for name, value in known.items() if value is not None}
 
@@ -84,7 +87,8 @@ def backup(
     file = _file_of(project, destination, made_at)
     with Draft(file) as draft:
         # Tables first: what the state says of runs is never older than what their loads left.
-        tables = tuple(keep_tables(workspace, draft, tell))
+        failed: dict[str, AsgardError] = {}
+        tables = tuple(keep_tables(workspace, draft, tell, failed))
         stores = keep_stores(project, draft, tell)
         secrets = _keep_secrets(project, draft, tell)
         for name in FOLDERS:
@@ -100,7 +104,7 @@ def backup(
         )  # fmt: skip
     note_backup(project.state_folder, LastBackup.of(file, manifest))
     _write_down(project, stores, file)
-    return Backup(file, file.stat().st_size, manifest)
+    return Backup(file, file.stat().st_size, manifest, failed)
 
 
 def _file_of(project: Project, destination: str, made_at: datetime) -> Path:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from asgard.app.backup.archive import Archive, Draft
 from asgard.app.backup.manifest import TableKept
 from asgard.app.project.environments import BesideWorkspace
 from asgard.app.project.workspace import Workspace
-from asgard.core.errors import DataError
+from asgard.core.errors import AsgardError, DataError, OutOfSpace
 from asgard.core.names import folder, from_folder
 from asgard.core.table import Lake, TableName
 from asgard.lake.delta.lake import DeltaLake
@@ -31,6 +31,8 @@ HINTS = {
     "it from the beginning, as far back as its source goes",
 }  # fmt: skip
 
+TO_BE_DECIDED = (Standing.OLDER, Standing.ANOTHER_PAST, Standing.GONE, Standing.UNREADABLE)
+
 
 @dataclass(frozen=True)
 class TableFound:
@@ -42,21 +44,25 @@ class TableFound:
         brought: documents from the backup.
         rebuilt: documents from the table's own log.
         lost: by stream, why its position is lost.
+        error: why nothing could be done; running it again may help.
         hint: the next step, for a person; empty where there is none to take.
     """
 
     table: str
     standing: Standing
-    version: int | None
-    kept: int | None
-    brought: int
-    rebuilt: int
-    lost: dict[str, str]
-    quarantine_lost: bool
+    version: int | None = None
+    kept: int | None = None
+    brought: int = 0
+    rebuilt: int = 0
+    lost: Mapping[str, str] = field(default_factory=dict)
+    quarantine_lost: bool = False
+    error: AsgardError | None = None
 
     @property
     def hint(self) -> str:
         """The next step; empty where there is none to take."""
+        if self.error is not None:
+            return f"{self.error.what}; {self.error.hint or 'restore again when that is mended'}"
         if self.lost:
             return f"asgard resync {self.table}: the next run then reads it from the beginning"
         return HINTS.get(self.standing, "").format(table=self.table)
@@ -64,7 +70,7 @@ class TableFound:
     @property
     def needs_a_person(self) -> bool:
         """Whether somebody has to decide something."""
-        return bool(self.lost) or self.standing in (Standing.OLDER, Standing.ANOTHER_PAST, Standing.GONE)
+        return bool(self.lost) or self.standing in TO_BE_DECIDED
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON; what is not known is absent."""
@@ -75,22 +81,34 @@ class TableFound:
             "version_in_backup": self.kept,
             "records_brought_back": self.brought,
             "records_from_the_log": self.rebuilt,
-            "lost": self.lost or None,
+            "lost": dict(self.lost) or None,
             "quarantine_lost": self.quarantine_lost or None,
             "hint": self.hint or None,
         }
         return {name: value for name, value in known.items() if value is not None}
 
 
-def keep_tables(workspace: Workspace, draft: Draft, tell: Callable[[str, int], None]) -> Iterator[TableKept]:
-    """Puts the records of every table into an archive, each table as it is at one version."""
+def keep_tables(
+    workspace: Workspace, draft: Draft, tell: Callable[[str, int], None], failed: dict[str, AsgardError]
+) -> Iterator[TableKept]:
+    """Puts the records of every table into an archive, each table as it is at one version.
+
+    Args:
+        failed: takes the errors of tables that cannot be read: they keep no other out.
+    """
     lake = lake_of(workspace)
     for number, name in enumerate(lake.tables()):
-        records = records_of(lake, name)
-        if records is None or (mark := records.mark()) is None:
-            continue
         member = f"{FOLDER}/{number:05d}.jsonl"
-        tell(member, draft.add(member, _lines(records.documents())).size_bytes)
+        try:
+            records = records_of(lake, name)
+            if records is None or (mark := records.mark()) is None:
+                continue
+            tell(member, draft.add(member, _lines(records.documents())).size_bytes)
+        except OutOfSpace:
+            raise
+        except AsgardError as error:
+            failed[str(name)] = error
+            continue
         yield TableKept(str(name), mark.id, mark.version, mark.commit, mark.set_aside, folder(name), member)
 
 
@@ -105,8 +123,12 @@ def restore_tables(workspace: Workspace, archive: Archive, *, dry_run: bool) -> 
     for text in sorted(kept.keys() | there.keys()):
         name = there.get(text) or from_folder(kept[text].folder)
         records = records_of(lake, name)
-        if records is not None:
+        if records is None:
+            continue
+        try:
             yield _restored(records, text, kept.get(text), archive, dry_run)
+        except AsgardError as error:
+            yield TableFound(text, Standing.UNREADABLE, error=error)
 
 
 def _restored(
@@ -121,7 +143,7 @@ def _restored(
     lost = found.lost if dry_run or found.standing is Standing.GONE else records.recover(found, given())
     return TableFound(
         text, found.standing, found.version, kept.version if kept else None, len(found.missing),
-        len(found.rebuilt), dict(lost), found.quarantine_lost,
+        len(found.rebuilt), lost, found.quarantine_lost,
     )  # fmt: skip
 
 

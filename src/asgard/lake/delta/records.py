@@ -50,6 +50,7 @@ class Standing(StrEnum):
     ANOTHER = "another table"
     UNKNOWN = "not in the backup"
     GONE = "gone"
+    UNREADABLE = "not to be read"
 
 
 @dataclass(frozen=True)
