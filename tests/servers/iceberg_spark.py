@@ -36,7 +36,8 @@ from tests.servers.postgres import ServerFailed
 HOST = "127.0.0.1"
 SPARK = "4.1"
 ICEBERG = "1.12.0"
-HOME = Path(__file__).resolve().parents[2] / ".tools" / "servers" / f"iceberg-spark-{SPARK}-{ICEBERG}"
+REPOSITORY = Path(__file__).resolve().parents[2]
+HOME = REPOSITORY / ".tools" / "servers" / f"iceberg-spark-{SPARK}-{ICEBERG}"
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>asgard</groupId><artifactId>iceberg</artifactId><version>1</version><packaging>pom</packaging>
@@ -79,7 +80,8 @@ class IcebergSpark:
         atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
         with (self._folder / "log").open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, str(jars()), str(self._folder)],
+                [sys.executable, "-m", "tests.servers.iceberg_spark", str(jars()), str(self._folder)],
+                cwd=REPOSITORY,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
