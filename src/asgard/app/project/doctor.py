@@ -17,8 +17,10 @@ from importlib.metadata import version
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from asgard.app.backup.last import last_backup, unfinished_restore
+from asgard.app.config.lakes import CatalogSpec, LakeSpec
 from asgard.app.config.project import Project, load_project
 from asgard.app.config.yaml_text import Node
 from asgard.app.project.workspace import Workspace
@@ -36,7 +38,10 @@ SMALL_FILE_BYTES = 16_000_000
 CLOCKS_APART = timedelta(minutes=5)
 OLD_BACKUP = timedelta(days=7)
 MOST_RUNS_COUNTED = 1000
-SECRET_WORDS = ("password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "account_key")
+SECRET_WORDS = (
+    *("password", "passwd", "secret", "token", "api_key", "apikey", "private_key", "account_key"),
+    "credential",
+)
 UNVERIFIED_TLS = ("allow", "prefer", "require")
 DOTENV = ".env"
 
@@ -228,12 +233,34 @@ def _lake(workspace: Workspace, deep: bool) -> Iterator[Finding]:
     except AsgardError as error:
         yield _failed("lake", error)
         return
-    yield Finding("lake", Grade.GOOD, f"{location} with {_count(len(names), 'table')}")
+    yield Finding(
+        "lake", Grade.GOOD, f"{location} with {_count(len(names), 'table')}{_kept(workspace.project.lake)}"
+    )
+    yield from _catalog(workspace.project.lake.catalog)
     for name in names:
         try:
             yield from _table(name, workspace.lake.table(name), deep)
         except AsgardError as error:
             yield _failed(f"table {name}", error)
+
+
+def _kept(lake: LakeSpec) -> str:
+    """How its tables are kept, where it is not Delta's way."""
+    if lake.format == "delta":
+        return ""
+    where = lake.catalog.uri if lake.catalog and lake.catalog.uri else "catalog.db in it"
+    return f" of Iceberg (pyiceberg {version('pyiceberg')}), catalog {where}"
+
+
+def _catalog(catalog: CatalogSpec | None) -> Iterator[Finding]:
+    found = urlsplit(catalog.uri or "") if catalog else None
+    if found is not None and found.scheme == "http" and not _is_loopback(found.hostname or ""):
+        yield Finding(
+            "lake",
+            Grade.WARNING,
+            f"the catalog {found.hostname} is asked without TLS: anybody between can read its token",
+            "write https:// in lake.catalog.uri",
+        )
 
 
 def _table(name: TableName, table: Table, deep: bool) -> Iterator[Finding]:
