@@ -9,6 +9,9 @@ LONG = {
     "test_rows_with_their_own_time_come_to_what_the_model_says",
     "test_loads_by_their_time_come_to_what_the_model_says",
     "test_merges_come_to_what_the_model_says",
+    "test_every_difference_of_a_value_is_a_version_and_none_is_no_version",
+    "test_keys_larger_than_the_memory_are_spilled",
+    "test_wide_rows_are_read_in_small_batches",
 }
 """Those that run with the long ones here."""
 

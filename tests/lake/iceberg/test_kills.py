@@ -30,6 +30,7 @@ BOUNDARIES = ("ticket_written", "staged", "prepared", "before_commit", "committe
 AGAIN = ("prepared", "before_commit", "committed", "log_synced")
 ASIDE = ("before_quarantine_commit", "quarantine_committed")
 LOADED = [name for name, scenario in SCENARIOS.items() if not scenario.undoes]
+UNDONE = [name for name, scenario in SCENARIOS.items() if scenario.undoes]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,14 @@ def test_a_kill_at_any_boundary_loses_nothing_and_repeats_nothing(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("scenario", UNDONE)
+def test_a_kill_around_an_undo_undoes_it_once_or_not_at_all(
+    scenario: str, nursery: Nursery, tmp_path: Path
+) -> None:
+    kill_at(scenario, ["restored:1", "committed:2", "before_commit:3"], nursery, tmp_path)
+
+
+@pytest.mark.long
 def test_kills_at_random_instants(nursery: Nursery, tmp_path: Path) -> None:
     dice, kills = random.Random(20), Counter[str]()
     for scenario in LOADED:
@@ -106,7 +115,7 @@ def test_the_kill_test_notices_when_a_piece_of_the_protocol_is_taken_out(
         check("append", tmp_path)
 
 
-@pytest.mark.parametrize(("processes", "loads"), [(4, 24), pytest.param(4, 200, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("processes", "loads"), [(3, 9), pytest.param(4, 200, marks=pytest.mark.long)])
 def test_racing_processes_lose_nothing_and_repeat_nothing(processes: int, loads: int, tmp_path: Path) -> None:
     nurseries = [Nursery(MODULE) for _ in range(processes)]
     try:

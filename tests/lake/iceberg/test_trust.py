@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pytest
@@ -57,7 +58,7 @@ def compact(table: IcebergTable, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = snapshot.entries
     with monkeypatch.context() as patch:
         patch.setattr("asgard.lake.iceberg.commit.MARK", "theirs")
-        moved = [table.place.data.absolute(f"moved-{index}.parquet") for index in range(len(kept))]
+        moved = [table.place.data.absolute(f"moved-{uuid4().hex}.parquet") for _ in kept]
         for file, path in zip(kept, moved, strict=True):
             shutil.copy(file.file_path, path)
         gone = [file.file_path for file in kept]

@@ -9,6 +9,5 @@ globals().update(
     borrowed(
         on_delta,
         "test_old_versions_stay_as_they_were_and_the_position_is_kept",  # small integers are int32
-        "test_undo_takes_the_wider_type_back_with_the_rows",
     )
 )

@@ -24,6 +24,7 @@ from asgard.core.table import Commit, Evolution, LoadRequest, Prepared, Staged
 from asgard.core.types import canonical_batch
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change
+from asgard.lake.delta.deletion_vectors import VectorFiles
 from asgard.lake.delta.publish import SetAside
 from asgard.lake.delta.quarantine import REASON, Quarantine
 from asgard.lake.folder import Folder
@@ -33,7 +34,7 @@ from asgard.lake.iceberg.pinned import Base
 from asgard.lake.iceberg.place import Place
 from asgard.lake.iceberg.publish import Publisher, worked_out
 from asgard.lake.parquet import Limits, ParquetFiles
-from asgard.lake.prepare import Preparation
+from asgard.lake.prepare import Marking, Preparation
 
 
 class IcebergLoad:
@@ -69,7 +70,8 @@ class IcebergLoad:
         self._quarantine = Quarantine(place.folder)
         self._quarantine_place: Folder | None = None
         self._lock = threading.Lock()
-        self._preparation = Preparation(place.data, request, self._write_rows)
+        no_marks = Marking(0.0, 0, lambda sets: VectorFiles())
+        self._preparation = Preparation(place.data, request, self._write_rows, no_marks)
         self._rewritten: tuple[str, ...] = ()
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import pyarrow as pa
 
@@ -10,6 +12,7 @@ from asgard.core.stream import Mode
 from asgard.core.table import Evolution, LoadRequest
 from asgard.core.types import canonical_schema
 from asgard.lake.columns import Columns, check_request, replacement
+from asgard.lake.delta.deletion_vectors import GoneRows
 from asgard.lake.iceberg.place import Place
 from asgard.lake.iceberg.position import Record, check_absence, standing
 from asgard.lake.iceberg.schemas import stored_schema, with_ids
@@ -44,9 +47,22 @@ class Base:
             return cls(None, None, request.mode is Mode.REPLACE)
         snapshot.check_writable()
         record = standing(snapshot, request.stream)
-        # Who reads a history anew keeps it: what did not change makes no version.
-        anew = record is not None and record.anew and request.mode is not Mode.HISTORY
+        # Who reads a history anew keeps it: what did not change makes no version. Keys alone replace nothing.
+        anew = (
+            record is not None and record.anew and request.mode is not Mode.HISTORY and not request.vanished
+        )
         return cls(snapshot, record, request.mode is Mode.REPLACE or anew)
+
+    may_be_marked: ClassVar[bool] = False
+    """Rows that go are left out of files written anew: pyiceberg writes no files that delete rows."""
+
+    @cached_property
+    def gone(self) -> GoneRows:
+        """The rows of its files that do not count, by file: none."""
+        snapshot = self.snapshot
+        kept = [] if snapshot is None or self.replaces else snapshot.files()
+        paths = [snapshot.absolute(file.path) for file in kept] if snapshot is not None else []
+        return GoneRows(None, dict.fromkeys(paths))
 
     @property
     def version(self) -> int:

@@ -120,7 +120,7 @@ class Publisher:
         """The version that the commit made, and the table's id."""
         base = _base(change)
         snapshot, before = base.snapshot, base.record
-        check_presence(self._place.data, change.adds)  # 7
+        check_presence(self._place.data, {file.path: file.size_bytes for file in change.adds})  # 7
         metadata = snapshot.handle.metadata if snapshot else None
         schema_id = max((one.schema_id for one in metadata.schemas), default=-1) + 1 if metadata else 0
         schema = to_iceberg(change.columns.table, schema_id)

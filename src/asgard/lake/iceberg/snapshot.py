@@ -207,6 +207,11 @@ class Snapshot:
             return False
         return all(file.file_format == FileFormat.PARQUET for file in self.entries)
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether Parquet files alone tell the rows."""
+        return self.is_plain
+
     def mount(self) -> Mount:
         """The rows for an engine."""
         if not self.is_plain:
