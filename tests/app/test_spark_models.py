@@ -167,3 +167,36 @@ def test_spark_reads_the_rows_of_a_table_as_they_are(make: Any, spark: Any) -> N
     project.run("shop")
     theirs = spark.read.format("delta").load(str(_orders(project))).toArrow()
     assert content_hash(theirs) == content_hash(project.table("bronze.shop.orders", backend="arrow"))
+
+
+def test_a_model_that_changes_its_engine_goes_on_where_it_was(make: Any) -> None:
+    """Back and forth: nothing is built anew, nothing twice, and every version of a row is kept."""
+    project = make("duckdb")
+    folder = project.file.parent
+    for name in MODELS:
+        (folder / "models" / name).unlink()
+
+    def models(engine: str) -> None:
+        for name, front in (("log", "mode: append"), ("past", "mode: history\nprimary_key: id")):
+            text = f"/*\n{front}\nincremental: true\nengine: {engine}\n*/\n"
+            text += "SELECT id, country, amount_cents FROM bronze.shop.orders WHERE id > 1"
+            (folder / "models" / "silver" / f"{name}.sql").write_text(text)
+
+    last = 7
+    for engine in ("duckdb", "spark", "duckdb", "spark"):
+        models(engine)
+        if last > 7:
+            found = Project(project.file).plan()
+            assert not found.building, "another engine alone is no reason to build"
+            _sell(folder, range(last + 1, last + 4))
+        last += 3
+        outcomes = {one.step: one for one in Project(project.file).run().outcomes}
+        for name in ("silver.log", "silver.past"):
+            assert outcomes[name].error is None
+            assert outcomes[name].about["action"] == ("whole" if last == 10 else "increment")
+        rows = Project(project.file).table("silver.log", backend="arrow").to_pylist()
+        ids = sorted(row["id"] for row in rows)
+        past = Project(project.file).table("silver.past", backend="arrow").to_pylist()
+        assert sorted(row["id"] for row in past) == ids
+        assert all(row["_asgard_valid_to"] is None for row in past)
+    assert ids == list(range(2, 8)) + list(range(11, 20))

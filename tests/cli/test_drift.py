@@ -87,6 +87,19 @@ def test_a_run_tells_what_was_discarded_wherever_it_is_looked_at(shop: Shop) -> 
     assert shop.rows() == [(1, 10), (1, 10)]
 
 
+def test_what_runs_told_about_columns_stands_in_the_report(shop: Shop) -> None:
+    shop.project(contract="evolve", checks=[{"not_null": ["id"]}])
+    shop.run()
+    shop.execute("ALTER TABLE orders ADD COLUMN extra TEXT")
+    (run, ended) = (shop.run()["run"], shop.console.asgard("runs", "--json").json[0])
+    assert ended["run"] == run
+    assert ended["steps"][0]["schema_changes"]["added"] == ["extra"]
+    assert shop.console.asgard("checks", "report", "-o", "report.html").code == 0
+    page = (shop.console.folder / "report.html").read_text()
+    assert "What changed about columns" in page
+    assert "new columns: extra" in page
+
+
 def test_a_renamed_column_keeps_its_old_values_and_old_versions_are_as_they_were(shop: Shop) -> None:
     shop.project(contract={"columns": "evolve"}, mode="merge", primary_key="id")
     version = shop.run()["version"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from asgard.cli.drift import drift_lines
+from asgard.app.runs.drift_lines import drift_lines
 from asgard.cli.options import budget_options, json_option, open_workspace, project_options
 from asgard.cli.output import cell_text, print_json, print_table, seconds_text
 

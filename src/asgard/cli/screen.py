@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from asgard.cli.drift import drift_lines
+from asgard.app.runs.drift_lines import drift_lines
 from asgard.cli.output import cell_text, seconds_text, size_text
 from asgard.core.events import Event, Kind
 

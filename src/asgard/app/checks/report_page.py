@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from asgard.app.checks.report_html import Markup, badge, bar_chart, element, joined, line_chart, table
+from asgard.app.runs.drift_lines import drift_lines
 from asgard.core.check import CheckResult, OnFail
 
 MOST_COLUMNS = 12
@@ -110,7 +111,7 @@ def page(report: Report) -> str:
     body = element(
         "body",
         _heading(report, title),
-        element("main", _overview(report), *tables, _runs(report.runs)),
+        element("main", _overview(report), *tables, _drift(report.runs), _runs(report.runs)),
         element("footer", "Written by Asgard; this file needs nothing but itself."),
     )
     return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
@@ -238,6 +239,20 @@ def _quarantine(one: TableReport) -> Markup:
         return Markup("")
     title, caption = f"Set aside: {one.set_aside:,} rows{one.quarantine.note}", f"Quarantine of {one.name}"
     return joined([element("h3", title), table(caption, *_shown(one.quarantine))])
+
+
+def _drift(runs: Sequence[Mapping[str, Any]]) -> Markup:
+    """What the last runs told about columns; nothing where none changed."""
+    rows = []
+    for run in runs:
+        started = str(run["started_at"])[:19].replace("T", " ")
+        for step in run.get("steps", ()):
+            rows += [[started, step["step"], line] for line in drift_lines(step.get("schema_changes", {}))]
+    if not rows:
+        return Markup("")
+    columns = [("run (UTC)", ""), ("table", "name"), ("what", "name")]
+    heading = element("header", element("h2", "What changed about columns"))
+    return element("section", heading, table("Drift in the last runs, the newest first", columns, rows))
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Markup:

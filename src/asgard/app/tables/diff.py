@@ -18,7 +18,7 @@ from asgard.flow.comparison import KINDS, Comparison, compare
 
 __all__ = ["DiffWish", "diff", "diff_as_dict"]
 
-ENGINE_SHARE = 2
+ENGINE_SHARE = 1
 """Of the engine's memory the part that groups of rows may have, beside what reads them."""
 METADATA = "extracted_at"
 """What each load says of itself, besides the columns with the reserved prefix."""
