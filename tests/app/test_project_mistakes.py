@@ -116,7 +116,8 @@ data_sources:
             "lake: {format: iceberg, catalog: {type: rest, uris: 'http://c'}}",
             "1:47: lake.catalog.uris: is not a known key; did you mean uri?",
         ),
-        ("lake: {place: x}", "1:8: lake.place: is not a known key; known: catalog, connection, format, location"),
+        ("lake: {place: x}", "1:8: lake.place: is not a known key; known: catalog, connection, deletion_vectors, format, "
+     "location"),
         ("data: {type: csv}", "1:1: data: is not a key of a project; asgard run --config FILE loads a file with one "
          "data block; sources stand below data_sources"),
         ("data_sources: [a]", "1:1: data_sources: must be keys with values; shop: {type: postgres, ...}"),

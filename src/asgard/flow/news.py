@@ -11,6 +11,8 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from asgard.core.errors import AsgardError
 from asgard.core.table import Mount, Table, Version
 
@@ -42,9 +44,9 @@ class News:
 def digest(mount: Mount) -> str:
     """What tells the files of a version from those of another table's version of the same number; empty for
     a table that its files do not tell whole."""
-    if mount.reader is not None:
+    if not _is_told(mount):
         return ""
-    names = sorted(_name(file) for file in mount.files)
+    names = sorted(f"{_name(file)}{gone}" for file, gone in _files(mount).items())
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
 
 
@@ -62,21 +64,44 @@ def news(table: Table, since: int, seen: str, upto: tuple[int, Mount]) -> News:
         before = table.mount(since)
     except AsgardError:
         return News(f"its version {since} is not kept any more")
-    if not seen or mount.reader is not None or digest(before) != seen:
-        return News(
-            "it was restored or made anew" if seen and mount.reader is None else "its files do not tell"
-        )
+    if not seen or not _is_told(mount) or digest(before) != seen:
+        return News("it was restored or made anew" if seen and _is_told(mount) else "its files do not tell")
     if not before.schema.equals(mount.schema, check_metadata=False):
         return News("its columns changed")
-    old = set(before.files)
-    fresh = tuple(file for file in mount.files if file not in old)
-    if old <= set(mount.files):
+    old, there = _files(before), _files(mount)
+    fresh = tuple(file for file in there if file not in old)
+    if old.items() <= there.items():
         rows = None if None in (mount.rows, before.rows) else (mount.rows or 0) - (before.rows or 0)
-        return News(rows=replace(mount, files=fresh, rows=rows, figures={}), only_added=True)
+        return _of(mount, fresh, rows, only_added=True)
     added = _added(table, since, upto)
     if added is None:
-        return News(rows=replace(mount, files=fresh, rows=None, figures={}))
-    return News(rows=replace(mount, files=added, rows=None, figures={}), only_added=True)
+        return _of(mount, fresh, None, only_added=False)
+    return _of(mount, added, None, only_added=True)
+
+
+def _is_told(mount: Mount) -> bool:
+    """Whether files, and the numbers of rows that are gone, tell all rows."""
+    return mount.reader is None or bool(mount.marked)
+
+
+def _files(mount: Mount) -> dict[str, str]:
+    """Each file, and what tells the rows of it that are gone from others; nothing where none is."""
+    if not mount.marked:
+        return dict.fromkeys(mount.files, "")
+    return {file: _told_apart(rows) for file, rows in mount.marked.items()}
+
+
+def _told_apart(rows: pa.Int64Array) -> str:
+    plain = rows.buffers()[1]
+    return hashlib.sha256(plain).hexdigest()[:16] if len(rows) else ""
+
+
+def _of(mount: Mount, files: tuple[str, ...], rows: int | None, only_added: bool) -> News:
+    """The rows of some files, which are told only where none of theirs is gone again."""
+    if any(len(mount.marked[file]) for file in files if file in mount.marked):
+        return News("rows that came were changed since")
+    came = replace(mount, files=files, rows=rows, figures={}, reader=None, marked={})
+    return News(rows=came, only_added=only_added)
 
 
 def _added(table: Table, since: int, upto: tuple[int, Mount]) -> tuple[str, ...] | None:
@@ -86,15 +111,16 @@ def _added(table: Table, since: int, upto: tuple[int, Mount]) -> tuple[str, ...]
     if not compactions:
         return None
     added: dict[str, None] = {}
-    old = set(table.mount(since).files)
+    old = _files(table.mount(since)).items()
     for compaction in [*compactions, version + 1]:
         behind = mount if compaction > version else table.mount(compaction - 1)
-        if not old <= set(behind.files):
+        found = _files(behind)
+        if not old <= found.items():
             return None
-        added |= dict.fromkeys(file for file in behind.files if file not in old)
+        added |= dict.fromkeys(file for file in found if file not in dict(old))
         if compaction <= version:
-            old = set(table.mount(compaction).files)
-    there = set(mount.files)
+            old = _files(table.mount(compaction)).items()
+    there = _files(mount)
     if any(file not in there and not Path(file).exists() for file in added):
         return None  # taken away since: its rows are told apart no more
     return tuple(added)

@@ -153,6 +153,11 @@ class LakeSpec(Config):
     connection: LakeConnection | None = Field(
         default=None, description="Of a bucket: its endpoint and credentials."
     )
+    deletion_vectors: bool = Field(
+        default=True,
+        description="Whether merges mark single rows of large files as deleted, which spares writing them "
+        "anew; readers of Delta from before 2023 cannot read such tables.",
+    )
     catalog: CatalogSpec | None = Field(
         default=None, description="Of Iceberg's tables: a file in the lake's folder by default."
     )

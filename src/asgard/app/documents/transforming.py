@@ -144,8 +144,9 @@ def _figures(mounts: list[Mount], outcome: Outcome) -> dict[str, Any]:
     known: dict[str, Any] = {"rows_out": outcome.rows_read}
     if all(mount.rows is not None for mount in mounts):
         known["rows_in"] = sum(mount.rows or 0 for mount in mounts)
-    if all(mount.reader is None for mount in mounts):
-        known["bytes_in"] = sum(_size(mount, file) for mount in mounts for file in mount.files)
+    if all(mount.reader is None or mount.marked for mount in mounts):
+        read = [(mount, file) for mount in mounts for file in (*mount.files, *mount.marked)]
+        known["bytes_in"] = sum(_size(mount, file) for mount, file in read)
     if outcome.commits:
         known["bytes_out"] = sum(commit.bytes_added for commit in outcome.commits)
     # Not getrusage: its figure outlives exec, and would be that of the worker that started this process.

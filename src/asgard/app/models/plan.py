@@ -99,8 +99,8 @@ def _candidate(workspace: Workspace, model: Model) -> Candidate:
 
 def size_of(mount: Mount) -> int | None:
     """Bytes of a table's files; None where they do not lie on this machine."""
-    if mount.reader is not None:
+    if mount.reader is not None and not mount.marked:
         return None
     with suppress(OSError):
-        return sum(os.stat(file).st_size for file in mount.files)
+        return sum(os.stat(file).st_size for file in (*mount.files, *mount.marked))
     return None

@@ -10,6 +10,7 @@ from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from asgard.core.table import Lake
 from asgard.lake.delta.lake import DeltaLake
+from asgard.lake.parquet import Limits
 
 if TYPE_CHECKING:
     from asgard.lake.iceberg.catalog import RestAccess
@@ -35,10 +36,14 @@ def opened_lake(spec: LakeSpec, folder: Path) -> Lake:
     if not is_far(spec.location):
         if (place / ICEBERG_FILE).exists():
             raise _mixed(place, "Iceberg", "iceberg")
-        return DeltaLake(place)
+        return DeltaLake(place, _limits(spec))
     from asgard.lake.bucket import bucket_folder  # with a client of object stores
 
-    return DeltaLake(bucket_folder(far_connection(spec.location, spec.connection), Cancel()))
+    return DeltaLake(bucket_folder(far_connection(spec.location, spec.connection), Cancel()), _limits(spec))
+
+
+def _limits(spec: LakeSpec) -> Limits | None:
+    return None if spec.deletion_vectors else Limits(gone_share=0.0)
 
 
 def _iceberg(spec: LakeSpec, place: Path) -> Lake:
