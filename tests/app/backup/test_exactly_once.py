@@ -118,6 +118,19 @@ def test_a_table_that_is_gone_is_told_and_read_from_the_beginning(shop: KeptShop
     shop.holds(FIRST_DAY, SECOND_DAY)
 
 
+def test_a_table_whose_log_is_gone_from_its_positions_is_resynced(shop: KeptShop) -> None:
+    backup = shop.back_up()
+    shutil.rmtree(shop.folder / "lake/bronze/shop/visits/_delta_log")
+    said = shop.asgard("restore", backup, "--keep", "--json")
+    assert said.code == 4
+    stopped = shop.asgard("run", "shop.visits")
+    assert (stopped.code, "its positions are there" in stopped.err) == (4, True)
+    shop.done("resync", "bronze.shop.visits")
+    shop.live(SECOND_DAY)
+    shop.holds(FIRST_DAY, SECOND_DAY)
+    assert shop.asgard("resync", "bronze.shop.nothing").code == 2
+
+
 def test_an_integer_that_nobody_explains_stops_its_stream_until_a_resync(shop: KeptShop) -> None:
     """As it is with tables whose newest loads are of a version that told the log less."""
     backup = shop.back_up()

@@ -28,7 +28,7 @@ HINTS = {
     "show {table} has its versions, asgard resync {table} reads all of it",
     Standing.ANOTHER: "it was made anew since the backup, and goes on from its own position",
     Standing.GONE: "bring its folder back from a copy of the lake and restore again, or let asgard run read "
-    "it from the beginning, as far back as its source goes",
+    "it from the beginning, as far back as its source goes (if it stops: asgard resync {table})",
 }  # fmt: skip
 
 TO_BE_DECIDED = (Standing.OLDER, Standing.ANOTHER_PAST, Standing.GONE, Standing.UNREADABLE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from asgard.app.project.workspace import Workspace
 from asgard.app.sources.streams import OpenSources, expand
 from asgard.core.cancel import Cancel
-from asgard.core.errors import ConfigError
-from asgard.core.table import TableName
+from asgard.core.errors import ConfigError, PositionLost
+from asgard.core.table import Table, TableName
 from asgard.flow.building import STREAM
 
 
@@ -24,11 +24,26 @@ def resync(workspace: Workspace, name: str, *, accept: bool = False) -> list[str
         ConfigError: there is no such table, or nothing in the project loads it.
         AsgardError: the source had to be asked for the stream, and failed.
     """
-    table = workspace.table(name)
+    table = _table(workspace, name)
     streams = _streams(workspace, table.name)
     for stream in streams:
         table.accept(stream, resync=not accept)
     return streams
+
+
+def _table(workspace: Workspace, name: str) -> Table:
+    """A table that exists, or one whose log was taken away from its positions: nothing else ends that."""
+    try:
+        return workspace.table(name)
+    except ConfigError:
+        layer, _, rest = name.partition(".")
+        source, _, own = rest.partition(".")
+        table = workspace.lake.table(TableName(layer, source, own) if own else TableName(layer, "", source))
+        try:
+            table.position(STREAM)
+        except PositionLost:
+            return table
+        raise
 
 
 def _streams(workspace: Workspace, table: TableName) -> list[str]:
