@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -193,6 +195,57 @@ def test_a_load_is_made_to_work_anew_once_at_most(table: LakeTable, monkeypatch:
         one.publish(prepared, before.finished("merged"))
     assert token(table) == "merged"
     assert put_in_order(table)
+
+
+def test_no_load_fails_and_no_row_is_lost_while_upkeep_goes_on(tmp_path: Path) -> None:
+    load(table_in(tmp_path, SMALL), Mode.MERGE, shuffled(0, 1), "first", keys=("id",))
+    errors: list[BaseException] = []
+    over, done = threading.Event(), Counter[str]()
+
+    def write(stream: str, mode: Mode, start: int) -> None:
+        """As another process: with a table of its own."""
+        table, keys = table_in(tmp_path, SMALL), ("id",) if mode is Mode.MERGE else ()
+        try:
+            for number in range(12):
+                batch = shuffled(start + number, 7, 800)
+                load(table, mode, batch, f"{number}", stream=stream, keys=keys)
+        except BaseException as error:  # told by the test
+            errors.append(error)
+
+    def tidy() -> None:
+        table = table_in(tmp_path, SMALL)
+        try:
+            last = False
+            while not last:
+                last = over.is_set()  # once more after the last load
+                done["moved"] += table.compact("", lambda: False, nullcontext, ("id",)) is not None
+                done["deleted"] += table.vacuum(datetime.now(UTC)).files
+                table.expire(datetime.now(UTC))
+        except BaseException as error:  # told by the test
+            errors.append(error)
+
+    writers = [
+        threading.Thread(target=write, args=("merging", Mode.MERGE, 0)),
+        threading.Thread(target=write, args=("appending", Mode.APPEND, 10**6)),
+    ]
+    upkeep = threading.Thread(target=tidy)
+    for thread in (*writers, upkeep):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    over.set()
+    upkeep.join()
+    assert errors == []
+    assert done["moved"]
+    assert done["deleted"]
+    expected = dict(zip(*shuffled(0, 1).to_pydict().values(), strict=True))
+    for number in range(12):
+        expected |= dict(zip(*shuffled(number, 7, 800).to_pydict().values(), strict=True))
+    appended = [shuffled(10**6 + number, 7, 800) for number in range(12)]
+    merged = pa.RecordBatch.from_pydict({"id": [*expected], "v": [*expected.values()]})
+    table = table_in(tmp_path, SMALL)
+    assert content_hash(table.scan()) == content_hash(pa.Table.from_batches([merged, *appended]))
+    assert (token(table, "merging"), token(table, "appending")) == ("11", "11")
 
 
 def test_it_gives_up_when_it_is_stopped(table: LakeTable, tmp_path: Path) -> None:

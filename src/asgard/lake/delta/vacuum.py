@@ -3,7 +3,7 @@
 Versions younger than a bound stay readable, and so do loads that are on their way: a file goes when it is
 ours by its name, no version from the bound on names it, and no load that is announced wrote it. What another
 writer left is not touched: nothing says whether it is still at work. The same is true of the quarantine twin.
-Beside data files, drafts go that never got their name, once they are older than the bound.
+Beside data files, drafts go that never got their name.
 
 The order keeps that true while others write: first the files are listed, then the announced loads, then the
 log is read. A file on the list whose load is not announced any more was committed before the log was read.
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from asgard.core.table import Vacuumed
 from asgard.lake.boundaries import reach
@@ -28,6 +28,8 @@ from asgard.lake.leftovers import LOADS
 
 OURS = re.compile(re.escape(PREFIX) + r"(?P<load>[0-9a-f]{32})-[0-9a-f]{12}\.parquet")
 DRAFT = re.compile(r"(_asgard|_delta_log)/(.+/)?(\.[^/]+(?<!\.crc)|_commit_[^/]+\.tmp)(#[0-9]+)?")
+DRAFTS_LIVE = timedelta(hours=1)
+"""Longer than it takes to write a small document: it has its name then, or its writer was killed."""
 BATCH_FILES = 200
 
 
@@ -45,7 +47,8 @@ def vacuum(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
     snapshot = Snapshot.open(folder)
     if snapshot is None or not snapshot.is_ours:
         return Vacuumed(0, 0, -1)
-    drafts = [name for name, at in folder.tree().items() if at < before and DRAFT.fullmatch(name)]
+    old = min(before, datetime.now(UTC) - DRAFTS_LIVE)
+    drafts = [name for name, at in folder.tree().items() if at < old and DRAFT.fullmatch(name)]
     files, size_bytes = _deleted(folder, drafts, dry_run)
     for place, names in zip(places, listed, strict=True):
         gone = _unneeded(place, names, announced, before)
