@@ -52,7 +52,7 @@ def interrupted(folder: Path, at: int | None) -> Iterator[Trail]:
             trail.killed = True
         raise Killed
 
-    with _listening(reach):
+    with listening(reach):
         try:
             yield trail
         except Killed:
@@ -64,7 +64,7 @@ def interrupted(folder: Path, at: int | None) -> Iterator[Trail]:
 
 
 @contextmanager
-def _listening(reach: Callable[[str], None]) -> Iterator[None]:
+def listening(reach: Callable[[str], None]) -> Iterator[None]:
     """Whoever has imported `boundaries.reach` calls another function for a while."""
     own = boundaries.reach
     users = [

@@ -131,7 +131,7 @@ class Sealed(Unreachable):
 
 
 class OutOfSpace(Unreachable):
-    """A disk is full. Nothing was published; free space and run again."""
+    """A disk is full, or memory, threads or open files are used up. Nothing was published; run again."""
 
     retryable = False
 

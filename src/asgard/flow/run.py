@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from asgard.core.errors import AsgardError, Bug, Cancelled
+from asgard.core.errors import AsgardError, Bug, Cancelled, OutOfSpace
 from asgard.core.events import Kind
 from asgard.core.journal import Journal
 from asgard.flow.outcome import Outcome, Status
 from asgard.flow.retry import retrying
 from asgard.flow.setting import Setting
+
+_STARVED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,33 @@ def run_step(step: Step, before: dict[str, Outcome], setting: Setting) -> Outcom
         outcome = Outcome(step.name, Status.CANCELLED, error=error)
     except AsgardError as error:
         outcome = Outcome(step.name, Status.FAILED, error=error)
-    except Exception as error:  # what nobody translated is our bug: told as one, with its cause kept
-        setting.tell(Kind.CRASHED, {"trace": traceback.format_tb(error.__traceback__)})
-        outcome = Outcome(step.name, Status.FAILED, error=_bug(error))
+    except Exception as error:
+        if _starved(error):
+            outcome = Outcome(step.name, Status.FAILED, error=_out_of_memory(error))
+        else:  # what nobody translated is our bug: told as one, with its cause kept
+            setting.tell(Kind.CRASHED, {"trace": traceback.format_tb(error.__traceback__)})
+            outcome = Outcome(step.name, Status.FAILED, error=_bug(error))
     outcome.seconds = setting.clock.monotonic() - started
     return outcome
+
+
+def _starved(error: Exception) -> bool:
+    """Whether the machine had no memory, threads or open files left."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno in _STARVED)
+        or (type(error) is RuntimeError and str(error) == "can't start new thread")
+    )
+
+
+def _out_of_memory(error: Exception) -> OutOfSpace:
+    spent = OutOfSpace(
+        f"the machine has none left: {str(error) or 'memory'}",
+        hint="nothing was published: give it more memory, threads or open files, or less to do at once "
+        "(--memory, --parallel)",
+    )
+    spent.__cause__ = error
+    return spent
 
 
 def _bug(error: Exception) -> Bug:

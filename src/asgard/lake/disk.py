@@ -38,7 +38,11 @@ _ASKED = re.compile(r"Error performing|Generic (S3|GCS|MicrosoftAzure|HTTP) erro
 """In what Delta says when a bucket does not answer as it should."""
 _BRANCH = re.compile(r"\s*(?:\x1b\[[0-9;]*m)?↳(?:\x1b\[[0-9;]*m)?\s*")
 """How it draws the causes of an error."""
+_NO_MEMORY = re.compile(
+    r"out of memory|cannot allocate|failed to allocate|malloc of size|resource temporarily unavailable", re.I
+)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_STARVED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -123,17 +127,26 @@ def translated(where: Mapping[str, str]) -> Iterator[None]:
         if "table already exists" in str(error):  # another process created it first; no class of its own
             raise Conflict("the table was created by another load", hint="run again", where=where) from error
         raise _by_cause(error, where) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, without a name that could be imported
+            raise
+        raise _by_cause(error, where) from error
 
 
-def _by_cause(error: Exception, where: Mapping[str, str]) -> AsgardError:
+def _by_cause(error: BaseException, where: Mapping[str, str]) -> AsgardError:
     if _ASKED.search(str(error)):
         plain = Exception(" - ".join(filter(None, _BRANCH.split(str(error)))))
         return our_error(plain, "the table's log", (), None).at(**where)
     text = _first_line(error)
-    told = re.search(r"os error (\d+)", str(error))
-    number = getattr(error, "errno", None) or (int(told[1]) if told else 0)
+    told = re.search(r"os error (\d+)|Os \{ code: (\d+)", str(error))
+    number = getattr(error, "errno", None) or (int(told[1] or told[2]) if told else 0)
+    if told and os.strerror(number) not in text:
+        text = f"{text}: {os.strerror(number)}"
     if number in _FULL:
         return OutOfSpace(text, hint="nothing was published: free space and run again", where=where)
+    if number in _STARVED or isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        hint = "nothing was published: let it have more open files (ulimit -n) or memory, and run again"
+        return OutOfSpace(text, hint=hint, where=where)
     if number in _FORBIDDEN:
         hint = "let the user that runs Asgard write there, or choose another location"
         return Refused(text, hint=hint, where=where)
@@ -142,5 +155,5 @@ def _by_cause(error: Exception, where: Mapping[str, str]) -> AsgardError:
     return DataError(text, hint="the table's files are damaged or were taken away", where=where)
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

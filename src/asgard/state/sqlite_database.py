@@ -5,15 +5,18 @@ Reference: https://www.sqlite.org/lang_transaction.html, https://www.sqlite.org/
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from asgard.core.errors import AsgardError, ConfigError, OutOfSpace, Refused, Unreachable
 from asgard.state.database import PATIENCE_SECONDS, Rows, newer_format
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class SqliteDatabase:
@@ -53,7 +56,8 @@ class SqliteDatabase:
 
         Raises:
             Refused: the file cannot be written.
-            Unreachable: another process holds the lock for too long.
+            OutOfSpace: its disk is full.
+            Unreachable: another process holds the lock for too long, or the disk fails.
             ConfigError: the file is something else.
         """
         try:
@@ -68,6 +72,8 @@ class SqliteDatabase:
             finally:
                 connection.close()
         except OSError as error:
+            if error.errno in _FULL:
+                raise self._out_of_space(str(error.strerror)) from error
             raise Refused(
                 f"cannot use {self._file}: {error.strerror}", hint="check the folder's rights"
             ) from error
@@ -100,9 +106,13 @@ class SqliteDatabase:
         """Implements `Database.close`: nothing is kept open."""
 
     def _translated(self, error: sqlite3.Error) -> AsgardError:
-        text = str(error)
-        if "full" in text:
-            return OutOfSpace(f"cannot write {self._file}: {text}", hint="free space and run again")
+        text, name = str(error), getattr(error, "sqlite_errorname", "")
+        if "full" in text or (name.startswith("SQLITE_IOERR") and not self._free_bytes()):
+            return self._out_of_space(text)
+        if name.startswith("SQLITE_IOERR"):
+            return Unreachable(f"cannot use {self._file}: {text}", hint="look at the disk; nothing was lost")
+        if name == "SQLITE_CANTOPEN" and not _has_open_files_left():
+            return OutOfSpace(f"cannot open {self._file}: too many open files", hint="raise ulimit -n")
         if "locked" in text or "busy" in text:
             return Unreachable(f"{self._file} is locked by another process", hint="try again")
         if "readonly" in text or "unable to open" in text:
@@ -113,6 +123,23 @@ class SqliteDatabase:
             if self._careful
             else f"move it away; the {self._what} starts anew, no data is lost",
         )
+
+    def _out_of_space(self, text: str) -> OutOfSpace:
+        return OutOfSpace(f"cannot write {self._file}: {text}", hint="free space and run again")
+
+    def _free_bytes(self) -> int:
+        """What its disk has left; memory that SQLite shares with others is mapped there, too."""
+        disk = os.statvfs(self._file.parent)
+        return disk.f_bavail * disk.f_frsize
+
+
+def _has_open_files_left() -> bool:
+    """Whether there were as many as SQLite takes for one database."""
+    with ExitStack() as stack, suppress(OSError):
+        for _ in range(4):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        return True
+    return False
 
 
 def _make_private(file: Path) -> None:

@@ -107,9 +107,9 @@ class Quarantine:
                 sync_log(place, version)
 
     def forget_failed(self, stream: str, last: int, before: int | None) -> None:
-        """Protocol 8: takes out what was set aside between two integers of a stream that the table has: attempts
-        that failed, and loads that were undone. Nobody can commit them any more, and from the next integer
-        on nothing else would tell them apart."""
+        """Protocol 8: takes out what was set aside between two integers of a stream that the table has: by
+        attempts that failed, and loads that were undone. Nobody can commit them any more, and from the next
+        integer on nothing else would tell them apart."""
         if self.exists:
             self.forget(lambda of, number: of == stream and (before or 0) < number < last)
 
