@@ -65,6 +65,11 @@ def beside(workspace: Workspace) -> BesideLake:
 def _own_place(project: Project, production: Project) -> Any:
     """Where the environment's own tables lie: where its file says, or in a folder beside production's."""
     spec, theirs = project.lake, production.lake
+    if spec.catalog is not None and spec.catalog.uri is not None and spec.catalog == theirs.catalog:
+        raise ConfigError(
+            f"{project.environment} has no catalog of its own: its tables would be production's there",
+            hint=f"set lake.catalog in asgard.{project.environment}.yml: another warehouse or server",
+        )
     if spec.location.rstrip("/") != theirs.location.rstrip("/"):
         return spec
     _, separator, rest = spec.location.rstrip("/").partition("://")

@@ -158,7 +158,13 @@ def chosen(project: Project, sink: str | None) -> dict[str, Any]:
         return {"engine": SPARK} if engine == SPARK else {}
     cluster = cluster_of(settings)
     access_of(project.folder, settings.kube_context)
-    place = place_of(project, lake_of(project, sink).location)
+    lake = lake_of(project, sink)
+    if lake.format != "delta":
+        raise ConfigError(
+            "transforms on Kubernetes read and write tables of Delta, and this lake's are of Iceberg",
+            hint="POST /sink with destination_type s3 or local, or set TRANSFORM_ENGINE=embedded",
+        )
+    place = place_of(project, lake.location)
     if not place.startswith("s3a://") and not (place.startswith("/") and cluster.lake_claim):
         raise ConfigError(
             f"the pods of Kubernetes cannot reach the lake at {place}",
