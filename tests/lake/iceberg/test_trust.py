@@ -184,6 +184,23 @@ def test_a_rollback_during_a_load_stops_its_publishing(table: IcebergTable) -> N
     assert content(as_any(table)) == A
 
 
+def test_a_position_that_was_taken_away_is_no_beginning(table: IcebergTable) -> None:
+    handle = theirs(table)
+    handle.transaction().remove_properties(f"asgard.position.{STREAM}").commit_transaction()
+    is_lost(table, "property with the position was taken away")
+    assert table.position("other") is None
+
+
+def test_a_position_that_is_damaged_or_of_another_format(table: IcebergTable) -> None:
+    for text, told in (("{", "damaged"), ('{"format": 99}', "format 99")):
+        handle = theirs(table)
+        handle.transaction().set_properties({f"asgard.position.{STREAM}": text}).commit_transaction()
+        with pytest.raises(PositionLost, match=told):
+            table.position(STREAM)
+    table.accept(STREAM, resync=True)
+    assert table.position(STREAM) is None
+
+
 def test_of_two_streams_one_may_be_lost(table: IcebergTable) -> None:
     load(as_any(table), Mode.APPEND, rows(B), "x", stream="other")
     take_back(theirs(table), 2)

@@ -18,13 +18,14 @@ from pyiceberg.conversions import from_bytes
 from pyiceberg.schema import assign_fresh_schema_ids
 
 from asgard.core.stream import Mode
+from asgard.core.table import History, LoadRequest
 from asgard.core.types import canonical_schema
 from asgard.lake.iceberg.schemas import from_iceberg, stored_schema, to_iceberg, with_ids
 from asgard.lake.iceberg.snapshot import Snapshot
 from asgard.lake.iceberg.table import IcebergTable
 from asgard.testing.arrow import FLAT_TYPES, arrays, batches, schemas
 from asgard.testing.content import content_hash
-from tests.lake.ground import content, load, rows
+from tests.lake.ground import STREAM, content, load, rows
 from tests.lake.iceberg.ground import as_any, iceberg_table, theirs
 
 SLOW = settings(
@@ -226,3 +227,16 @@ def test_bounds_of_long_texts_and_of_floats(table: IcebergTable) -> None:
     assert found["d"] == (values[0]["d"], values[1]["d"])
     assert "f" not in found  # NaN is in no order
     assert theirs(table).scan(row_filter="f = 1.0").to_arrow().num_rows == 1
+
+
+def test_a_column_that_another_writer_widened(table: IcebergTable) -> None:
+    narrow = pa.schema([("id", pa.int64()), ("n", pa.int32())])
+    wide = narrow.set(1, pa.field("n", pa.int64()))
+    load(as_any(table), Mode.APPEND, rows([(1, 1), (2, 2)], narrow), "1")  # type: ignore[list-item]
+    with theirs(table).update_schema() as update:
+        update.update_column("n", i.LongType())
+    with pytest.raises(Exception, match="narrower types in some of its files"):
+        table.load(LoadRequest(STREAM, Mode.HISTORY, wide, keys=("id",), history=History()))
+    load(as_any(table), Mode.MERGE, rows([(2, 2**40), (3, 3)], wide), "2", keys=("id",))  # type: ignore[list-item]
+    assert content(as_any(table)) == [(1, 1), (2, 2**40), (3, 3)]
+    assert table.scan(where="n > 1").read_all().num_rows == 2

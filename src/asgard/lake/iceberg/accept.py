@@ -8,7 +8,7 @@ from asgard.core.errors import PositionLost
 from asgard.lake.delta.positions import RESYNC_HINT, next_number
 from asgard.lake.iceberg.commit import Draft, Edit
 from asgard.lake.iceberg.place import Place
-from asgard.lake.iceberg.position import PREFIX, Record, adopt, forget_identity, recorded
+from asgard.lake.iceberg.position import PREFIX, STREAM, Record, adopt, forget_identity, recorded
 from asgard.lake.iceberg.snapshot import Snapshot
 
 
@@ -68,7 +68,7 @@ def begun(draft: Draft, known: Record | None) -> Record:
 def told(record: Record, before: Record | None, stream: str, mode: str) -> dict[str, str]:
     """What the summary says of a snapshot that changes a position and no row."""
     return {
-        "asgard.stream": stream,
+        STREAM: stream,
         "asgard.mode": mode,
         "asgard.position": record.to_json(),
         "asgard.position_before": before.to_json() if before else "",

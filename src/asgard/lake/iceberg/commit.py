@@ -14,8 +14,8 @@ docs/decisions/0183-exactly-once-on-iceberg.md
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID, uuid4
@@ -121,7 +121,11 @@ class Draft:
             CommitFailedException: the table is not as it was any more; nothing became of it.
             Exception: anything else: nobody knows yet what became of it.
         """
-        snapshot = self._snapshot(edit)
+        try:
+            snapshot = self._snapshot(edit)
+        except BaseException:
+            self._forget()
+            raise
         updates: list[u.TableUpdate] = [] if self._base is not None else _birth(self._table.metadata)
         if edit.schema is not None and self._base is not None:
             updates += self._new_columns(edit.schema)
@@ -283,9 +287,10 @@ class Draft:
                         writer.existing(entry)
         return [writer.to_manifest_file(), *(one for one in manifests if one not in small)]
 
-    def _manifest(self) -> ManifestWriter:
+    @contextmanager
+    def _manifest(self) -> Iterator[ManifestWriter]:
         path = self._path(f"{self._commit_id}-m{len(self._written)}.avro")
-        return write_manifest(
+        writer = write_manifest(
             format_version=2,
             spec=UNPARTITIONED_PARTITION_SPEC,
             schema=self._metadata.schema(),
@@ -293,6 +298,15 @@ class Draft:
             snapshot_id=self.snapshot_id,
             avro_compression=_CODEC,
         )
+        writer.__enter__()
+        try:
+            yield writer
+        except BaseException:
+            # Its own end would hide what happened, and leave the file open.
+            with suppress(Exception):
+                writer._writer.output_stream.close()
+            raise
+        writer.__exit__(None, None, None)
 
     def _path(self, name: str) -> str:
         path: str = self._table.location_provider().new_metadata_location(name)

@@ -45,7 +45,7 @@ class Base:
         if snapshot is None:
             check_absence(place.folder)
             return cls(None, None, request.mode is Mode.REPLACE)
-        snapshot.check_writable()
+        snapshot.check_writable(compares=request.mode is Mode.HISTORY)
         record = standing(snapshot, request.stream)
         # Who reads a history anew keeps it: what did not change makes no version. Keys alone replace nothing.
         anew = (

@@ -26,6 +26,8 @@ from asgard.lake.iceberg.snapshot import MARK, Snapshot
 
 FORMAT = 1
 PREFIX = "asgard.position."
+STREAM = "asgard.stream"
+"""In the summary of a snapshot: whose load it is."""
 IDENTITY = "table.json"
 
 
@@ -117,7 +119,17 @@ def standing(snapshot: Snapshot, stream: str) -> Record | None:
     record = recorded(snapshot, stream)
     if record is not None:
         check_descent(snapshot, record)
+    elif any(STREAM in told and told[STREAM] == stream for told in _told(snapshot)):
+        raise PositionLost(
+            "the table's property with the position was taken away, snapshots tell of loads", hint=RESYNC_HINT
+        )
     return record
+
+
+def _told(snapshot: Snapshot) -> Iterator[dict[str, str]]:
+    for one in snapshot.handle.metadata.snapshots:
+        if one.summary is not None:
+            yield one.summary.additional_properties
 
 
 # ---- descent

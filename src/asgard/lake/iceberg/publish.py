@@ -25,7 +25,7 @@ from asgard.lake.iceberg.commit import Draft, Edit
 from asgard.lake.iceberg.files import data_file
 from asgard.lake.iceberg.pinned import Base
 from asgard.lake.iceberg.place import Place
-from asgard.lake.iceberg.position import PREFIX, Record, adopt, check_identity, recorded
+from asgard.lake.iceberg.position import PREFIX, STREAM, Record, adopt, check_identity, recorded
 from asgard.lake.iceberg.schemas import COLUMNS, columns_property, to_iceberg
 from asgard.lake.iceberg.snapshot import Snapshot
 from asgard.lake.prepare import Preparation
@@ -161,7 +161,7 @@ class Publisher:
         request = self._request
         told = {
             "asgard.run": request.run,
-            "asgard.stream": request.stream,
+            STREAM: request.stream,
             "asgard.load": record.number,
             "asgard.mode": request.mode,
             "asgard.rows_added": change.rows_added,

@@ -174,14 +174,21 @@ class Snapshot:
 
     @cached_property
     def has_own_names(self) -> bool:
-        """Whether a column has in every file the name and the type that it has in the table."""
-        now = _names(self.iceberg_schema)
-        ids = {number: name for name, number in now.items()}
+        """Whether a column has in every file the name that it has in the table, and a type that we know."""
+        now = _columns(self.iceberg_schema)
+        ids = {number: name for name, (number, _) in now.items()}
         for schema in self._schemas_of_files():
-            for name, number in _names(schema).items():
-                if now.get(name, number) != number or ids.get(number, name) != name:
+            for name, (number, _) in _columns(schema).items():
+                if (name in now and now[name][0] != number) or ids.get(number, name) != name:
                     return False
         return is_canonical(self.iceberg_schema)
+
+    @cached_property
+    def has_own_types(self) -> bool:
+        """Whether a column has in every file the type that it has in the table, and not a narrower one."""
+        now = dict(_columns(self.iceberg_schema).values())
+        told = (_columns(schema).values() for schema in self._schemas_of_files())
+        return all(now.get(number, kind) == kind for columns in told for number, kind in columns)
 
     def _schemas_of_files(self) -> Iterator[Schema]:
         """The schemas under which files of this version may have been written: back to where all were new."""
@@ -242,8 +249,12 @@ class Snapshot:
         batches = (canonical_batch(batch, schema) for batch in scan.to_arrow_batch_reader())
         return pa.RecordBatchReader.from_batches(schema, batches)
 
-    def check_writable(self) -> None:
-        """Raises DataError for tables that this version reads, and cannot write."""
+    def check_writable(self, compares: bool = False) -> None:
+        """Raises DataError for tables that this version reads, and cannot write.
+
+        Args:
+            compares: what rows say is compared, over all files.
+        """
         if self.handle.metadata.format_version != 2:
             what = f"it has version {self.handle.metadata.format_version} of the format"
         elif self.handle.spec().fields:
@@ -252,6 +263,8 @@ class Snapshot:
             what = "it has files that delete rows"
         elif not self.has_own_names:
             what = "its columns have other names or types in its files"
+        elif compares and not self.has_own_types:
+            what = "its columns have narrower types in some of its files"
         else:
             return
         raise _not_writable(what)
@@ -292,15 +305,15 @@ def _plain_path(path: str) -> str:
     return path
 
 
-def _names(schema: Schema) -> dict[str, int]:
-    """The path of each column, and of each inside of another, with its id."""
-    found: dict[str, int] = {}
+def _columns(schema: Schema) -> dict[str, tuple[int, PrimitiveType | None]]:
+    """The path of each column, and of each inside of another, with its id, and its type without parts."""
+    found: dict[str, tuple[int, PrimitiveType | None]] = {}
     waiting: list[tuple[str, NestedField]] = [("", field) for field in schema.fields]
     while waiting:
         above, field = waiting.pop()
-        path = f"{above}{field.name}"
-        found[path] = field.field_id
-        waiting += [(f"{path}.", child) for child in _inside(field.field_type)]
+        path, kind = f"{above}{field.name}", field.field_type
+        found[path] = (field.field_id, kind if isinstance(kind, PrimitiveType) else None)
+        waiting += [(f"{path}.", child) for child in _inside(kind)]
     return found
 
 
