@@ -85,7 +85,8 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, what: str) -> 
     until = time.monotonic() + PATIENCE_SECONDS
 
     def patient(status: int, remaining: int, total: int) -> None:
-        if remaining and time.monotonic() > until:
+        # SQLite would ask again for ever.
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > until:
             raise Unreachable(f"the {what} is locked by another process", hint="try again")
 
     source.backup(target, pages=-1, progress=patient)

@@ -222,6 +222,10 @@ def _refusal(refused: list[Place]) -> Refused:
 def _ends(project: Project, archive: Archive, done: Restored) -> dict[str, Any]:
     """What is left to be said, and to be written down."""
     notes = list(_notes(archive))
+    if archive.manifest.environment != project.environment:
+        named = [f"environment {name}" if name else "production" for name in
+                 (archive.manifest.environment, project.environment)]  # fmt: skip
+        notes.append(f"the backup is of {named[0]}, and was restored into {named[1]}")
     key_place = None
     brought = {part.place.member.name for part in done.parts if part.fate in (Fate.BROUGHT, Fate.REPLACED)}
     if archive.manifest.secrets is not None and (SECRETS not in brought or not done.dry_run):
