@@ -88,3 +88,21 @@ def test_a_table_that_cannot_be_read_keeps_no_other_out(shop: KeptShop) -> None:
     shop.done("restore", said.json["backup"], "--keep")
     shop.live(THIRD_DAY)
     shop.holds(FIRST_DAY, SECOND_DAY, THIRD_DAY)
+
+
+def test_the_catalog_of_iceberg_comes_back_where_it_is_lost_and_is_never_taken_back(shop: KeptShop) -> None:
+    set_keys(shop, lake={"location": "ice", "format": "iceberg"})
+    shop.load()
+    backup = shop.back_up()
+    shop.live(SECOND_DAY)
+    told = shop.done("restore", backup, "--overwrite", "--json").json
+    assert {"part": "state/catalog.db", "fate": "another one is there, and stays"} in [
+        {key: part[key] for key in ("part", "fate")} for part in told["parts"]
+    ]
+    shop.holds(FIRST_DAY, SECOND_DAY)
+    (shop.folder / "ice/catalog.db").unlink()
+    told = shop.done("restore", backup, "--keep", "--json").json
+    assert any("Iceberg" in note for note in told["notes"])
+    shop.holds(FIRST_DAY)
+    shop.live(THIRD_DAY)
+    shop.holds(FIRST_DAY, SECOND_DAY, THIRD_DAY)

@@ -100,7 +100,8 @@ def places(project: Project, archive: Archive, with_rows: Collection[str]) -> It
     for name, member in archive.members.items():
         if name in databases:
             store, file = databases[name]
-            yield Place(member, file, store)
+            # A catalog that is there knows later versions: it is never taken back.
+            yield Place(member, file, store, grows=store is stores.CATALOG_STORE)
         elif name in shared and project.queue.postgres is not None:
             yield Place(member, None, shared[name], has_rows=shared[name].name in with_rows)
         elif name == SECRETS:

@@ -24,7 +24,7 @@ from asgard.app.backup.positions import TableFound, restore_tables
 from asgard.app.backup.putting import Putting
 from asgard.app.backup.shared_rows import stores_with_rows
 from asgard.app.backup.state_files import SECRETS, secret_store
-from asgard.app.backup.stores import ACCESS_STORE, kind_of, refuse_newer_stores
+from asgard.app.backup.stores import ACCESS_STORE, CATALOG_STORE, kind_of, refuse_newer_stores
 from asgard.app.config.project import Project, load_project
 from asgard.app.config.project_file import FILE_NAMES
 from asgard.app.project.workspace import Workspace
@@ -239,6 +239,10 @@ def _ends(project: Project, archive: Archive, done: Restored) -> dict[str, Any]:
     if True in access:
         notes.append(
             "tokens and passwords are those of the backup: what was revoked or changed since is as it was"
+        )
+    if CATALOG_STORE.member in brought:
+        notes.append(
+            "Iceberg's tables are as they were at the backup: the next runs read again what came since"
         )
     notes += [
         f"rows of {table.table} that had been set aside are lost: they are data, and not in the backup"

@@ -14,6 +14,7 @@ from asgard.app.config.project import Project
 from asgard.app.config.shared_database import Tables, shared_server
 from asgard.app.documents import documents
 from asgard.app.jobs import jobs
+from asgard.app.project.opened_lake import ICEBERG_FILE
 from asgard.app.runs import run_events
 from asgard.app.runs.history import journal_file
 from asgard.core.errors import ConfigError, Refused
@@ -66,18 +67,26 @@ EVENTS_STORE = Store("events", run_events.TABLES, ("asgard_run_events",), is_fil
 STORES = (HISTORY_STORE, QUEUE_STORE, ACCESS_STORE, DOCUMENTS_STORE, EVENTS_STORE)
 
 
+CATALOG_STORE = Store("catalog", Tables("iceberg_catalog", ICEBERG_FILE, "catalog of the lake", "", 0))
+"""Of Iceberg's tables: which of their versions is the newest. It is Iceberg's own, and not of the state."""
+
+
 def kind_of(project: Project) -> str:
     """Where the state lies that machines may share."""
     return SQLITE if project.queue.postgres is None else POSTGRES
 
 
 def files_of(project: Project) -> dict[str, tuple[Store, Path]]:
-    """By member, the stores that are files of this project, whether they are there or not."""
-    return {
+    """By member, the databases that are files of this project, whether they are there or not."""
+    found = {
         store.member: (store, project.state_folder / store.tables.file)
         for store in STORES
         if store.is_file and (project.queue.postgres is None or not store.shared)
     }
+    lake = project.lake
+    if lake.format == "iceberg" and (lake.catalog is None or lake.catalog.uri is None):
+        found[CATALOG_STORE.member] = CATALOG_STORE, project.folder / lake.location / ICEBERG_FILE
+    return found
 
 
 def keep_stores(project: Project, draft: Draft, tell: Callable[[str, int], None]) -> tuple[StoreKept, ...]:
@@ -125,7 +134,7 @@ def refuse_newer_stores(kept: Iterable[StoreKept]) -> None:
     Raises:
         ConfigError: a newer one wrote them.
     """
-    known = {store.name: store for store in STORES}
+    known = {store.name: store for store in (*STORES, CATALOG_STORE)}
     for one in kept:
         if one.name not in known:
             raise ConfigError(
