@@ -11,7 +11,8 @@ from pyiceberg.manifest import ManifestWriter
 from asgard.core.errors import OutOfSpace
 from asgard.core.stream import Mode
 from asgard.lake.iceberg import durable
-from asgard.lake.iceberg.commit import MOST_MANIFESTS, TABLE_PROPERTIES
+from asgard.lake.iceberg.birth import TABLE_PROPERTIES
+from asgard.lake.iceberg.commit import MOST_MANIFESTS
 from asgard.lake.iceberg.snapshot import Snapshot
 from asgard.lake.iceberg.table import IcebergTable
 from asgard.testing.content import content_hash

@@ -193,8 +193,8 @@ class _SqliteCatalog(SqlCatalog):
         return done
 
     def _know(self, key: tuple[str, str], table: Table) -> Table:
-        while len(self._newest) >= MOST_KNOWN:
-            self._newest.pop(next(iter(self._newest)), None)
+        if len(self._newest) >= MOST_KNOWN:
+            self._newest.clear()
         self._newest[key] = table
         return table
 

@@ -18,11 +18,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
-from pyiceberg.io import FileIO, load_file_io
 from pyiceberg.manifest import (
     DataFile,
     ManifestContent,
@@ -35,14 +34,14 @@ from pyiceberg.manifest import (
 )
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
 from pyiceberg.schema import Schema
-from pyiceberg.table import StagedTable, Table
+from pyiceberg.table import Table
 from pyiceberg.table import update as u
-from pyiceberg.table.metadata import TableMetadata, new_table_metadata
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary, UpdateMetrics, update_snapshot_summaries
-from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
 from asgard.core.errors import Bug
+from asgard.lake.iceberg.birth import TABLE_PROPERTIES, birth, make_namespace, unborn
 from asgard.lake.iceberg.place import Place
 from asgard.lake.iceberg.snapshot import MARK
 from asgard.lake.iceberg.snapshot import Snapshot as Pinned
@@ -50,12 +49,6 @@ from asgard.lake.iceberg.snapshot import Snapshot as Pinned
 MOST_MANIFESTS = 32
 """So many small manifests are put together."""
 LARGE_MANIFEST_BYTES = 8 << 20
-TABLE_PROPERTIES = {
-    MARK: "1",
-    # Old metadata files go with new commits; those that are kept tell what happened to the table.
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "100",
-}
 _CODEC: Literal["deflate"] = "deflate"
 
 
@@ -96,7 +89,7 @@ class Draft:
             self._table: Table = base.handle
         else:
             assert schema is not None
-            self._table = _unborn(place, schema)
+            self._table = unborn(place, schema)
         metadata = self._metadata
         self.snapshot_id: int = metadata.new_snapshot_id()
         self.sequence: int = metadata.next_sequence_number()
@@ -126,7 +119,7 @@ class Draft:
         except BaseException:
             self._forget()
             raise
-        updates: list[u.TableUpdate] = [] if self._base is not None else _birth(self._table.metadata)
+        updates: list[u.TableUpdate] = [] if self._base is not None else birth(self._table.metadata)
         if edit.schema is not None and self._base is not None:
             updates += self._new_columns(edit.schema)
         updates += [
@@ -161,7 +154,7 @@ class Draft:
             raise Bug("a catalog that is made is there")
         if self._base is None:
             for length in range(1, len(self._place.identifier)):
-                _make_namespace(catalog, self._place.identifier[:length])
+                make_namespace(catalog, self._place.identifier[:length])
         return catalog
 
     def _requirements(self) -> tuple[u.TableRequirement, ...]:
@@ -358,54 +351,3 @@ def _operation(edit: Edit, removed: Sequence[DataFile]) -> Operation:
     if not removed:
         return Operation.APPEND
     return Operation.OVERWRITE if edit.adds else Operation.DELETE
-
-
-# ---- a table's first commit
-
-
-def _make_namespace(catalog: Catalog, namespace: tuple[str, ...]) -> None:
-    if catalog.namespace_exists(namespace):
-        return
-    try:
-        catalog.create_namespace(namespace)
-    except Exception:  # each catalog has a class of its own for what another process made meanwhile
-        if not catalog.namespace_exists(namespace):
-            raise
-
-
-def _unborn(place: Place, schema: Schema) -> StagedTable:
-    """A table that nobody has yet, with the columns of its first load."""
-    catalog = place.catalogue.opened(create=True)
-    if catalog is None:
-        raise Bug("a catalog that is made is there")
-    location = str(place.folder)
-    metadata = new_table_metadata(
-        schema=schema,
-        partition_spec=UNPARTITIONED_PARTITION_SPEC,
-        sort_order=UNSORTED_SORT_ORDER,
-        location=location,
-        properties=dict(TABLE_PROPERTIES),
-    )
-    if metadata.schema().fields != schema.fields:
-        raise Bug("a new table's columns are not numbered as its files are")
-    io: FileIO = load_file_io(properties=catalog.properties, location=location)
-    return StagedTable(
-        identifier=place.identifier, metadata=metadata, metadata_location="", io=io, catalog=catalog
-    )
-
-
-def _birth(metadata: TableMetadata) -> list[u.TableUpdate]:
-    """The updates that make an empty table."""
-    number: UUID = metadata.table_uuid
-    return [
-        u.AssignUUIDUpdate(uuid=number),
-        u.UpgradeFormatVersionUpdate.model_validate({"format-version": 2}),
-        u.AddSchemaUpdate(schema=metadata.schema()),
-        u.SetCurrentSchemaUpdate.model_validate({"schema-id": -1}),
-        u.AddPartitionSpecUpdate(spec=UNPARTITIONED_PARTITION_SPEC),
-        u.SetDefaultSpecUpdate.model_validate({"spec-id": -1}),
-        u.AddSortOrderUpdate.model_validate({"sort-order": UNSORTED_SORT_ORDER}),
-        u.SetDefaultSortOrderUpdate.model_validate({"sort-order-id": -1}),
-        u.SetLocationUpdate(location=metadata.location),
-        u.SetPropertiesUpdate(updates=dict(metadata.properties)),
-    ]
