@@ -48,6 +48,7 @@ class Arena:
             place.chmod(0o777)
         self._runs = runs
         self._next = 0
+        self.source_does("PRAGMA journal_mode = WAL")  # who sleeps while it reads keeps nobody from writing
         self.source_does("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, n INTEGER, changed INTEGER)")
         self.configure({"type": "sqlite", "database": "shop.db"}, **table)
         self.change()
@@ -74,7 +75,6 @@ class Arena:
                 connection.execute(sql)
             else:
                 connection.executemany(sql, rows)
-        (self.folder / "shop.db").chmod(0o666)
 
     def change(self, rows: int = 300) -> None:
         """Adds rows, and changes some that are there."""
