@@ -11,7 +11,9 @@ from asgard.core.errors import AsgardError
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
+from asgard.lake.delta.snapshot import Snapshot
 from asgard.lake.delta.table import LakeTable
+from asgard.lake.folder import Folder
 from tests.lake.ground import SCHEMA, STREAM, content, folder_of, load, rows, table_in, unknown_files
 
 
@@ -81,3 +83,21 @@ def test_the_last_load_cannot_be_undone_without_its_files_and_says_so(replaced: 
     assert content(replaced) == [(3, "x")]
     load(replaced, Mode.APPEND, rows([(4, "y")]), "t4")
     assert content(replaced) == [(3, "x"), (4, "y")]
+
+
+def test_versions_keep_their_numbers_while_others_commit(
+    tmp_path: Path, replaced: LakeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """delta-rs counts back from its own version, also over commits that came since it was opened."""
+    opened, real = [], Snapshot.open
+
+    def late(folder: Folder, at: int | datetime | None = None) -> Snapshot | None:
+        snapshot = real(folder, at)
+        if not opened:
+            opened.append(snapshot)
+            load(table_in(tmp_path), Mode.APPEND, rows([(4, "y")]), "t4")
+        return snapshot
+
+    monkeypatch.setattr(Snapshot, "open", late)
+    assert [version.version for version in replaced.versions()] == [3, 2, 1, 0]
+    assert replaced.versions(1)[0].version == 4

@@ -6,7 +6,7 @@ Reference: https://github.com/delta-io/delta/blob/master/PROTOCOL.md#commit-prov
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,11 @@ class Entry:
     provenance: Mapping[str, Any]
     touches_files: bool
     removes_rows: bool
+
+    @property
+    def at(self) -> datetime:
+        """When it was made, by its writer's own clock; the beginning of time where that is not said."""
+        return datetime.fromtimestamp(float(self.provenance.get("timestamp", 0)) / 1000, UTC)
 
     @property
     def ours(self) -> bool:
@@ -171,14 +176,26 @@ def sync_log(folder: Folder, version: int) -> None:
     (folder / LOG).sync(log_name(version))
 
 
-def newest_at(handle: DeltaTable, instant: datetime) -> int:
+def newest_at(folder: Folder, newest: int, instant: datetime) -> int:
     """The newest version at an instant; the oldest that the log tells of, if they are all younger."""
-    bound, oldest = instant.timestamp() * 1000, handle.version()
-    for told in handle.history():
-        oldest = int(told["version"])
-        if told["timestamp"] <= bound:
+    oldest = newest
+    for found in entries(folder, newest):
+        oldest = found.version
+        if found.at <= instant:
             break
     return oldest
+
+
+def entries(folder: Folder, newest: int) -> Iterator[Entry]:
+    """The commits up to a version, the newest first, as far as the log tells of them.
+
+    Not as delta-rs numbers them: it counts back from its own version what lies there, also what came since.
+    """
+    for version in range(newest, -1, -1):
+        found = entry(folder, version)
+        if found is None:
+            return
+        yield found
 
 
 def checkpoint(folder: Folder) -> DeltaTable:

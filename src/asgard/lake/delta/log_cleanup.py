@@ -59,7 +59,7 @@ def expire(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
         return Vacuumed(0, 0, -1)
     log = _Log.of(snapshot)
     chosen = _chosen(snapshot, log)
-    bounds = [newest_at(snapshot.handle, before), *_begun_on(folder)]
+    bounds = [newest_at(folder, snapshot.version, before), *_begun_on(folder)]
     bounds += [-1] if chosen is None else [base for _, base in chosen.values()]
     gone = _shortened(log, min(bounds), dry_run)
     if chosen is not None and gone.oldest_version >= 0 and not dry_run:
@@ -68,7 +68,7 @@ def expire(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
             _forget_schemas(snapshot, log, gone.oldest_version)
     for place in Quarantine(folder).generations():
         if (twin := Snapshot.open(place)) is not None:
-            more = _shortened(_Log.of(twin), newest_at(twin.handle, before), dry_run)
+            more = _shortened(_Log.of(twin), newest_at(place, twin.version, before), dry_run)
             gone = Vacuumed(gone.files + more.files, gone.size_bytes + more.size_bytes, gone.oldest_version)
     return gone
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -23,7 +23,7 @@ from asgard.core.table import (
     Version,
 )
 from asgard.lake.delta.carried import Newest
-from asgard.lake.delta.commits import MARK
+from asgard.lake.delta.commits import Entry, entries
 from asgard.lake.delta.compact import Wish, compact, upkeep
 from asgard.lake.delta.ledger import Ledger
 from asgard.lake.delta.load import DeltaLoad
@@ -106,8 +106,8 @@ class LakeTable:
     def versions(self, limit: int = 20) -> list[Version]:
         """The newest versions first, those that the log still holds."""
         with translated(self._where):
-            history = self._snapshot(None).handle.history(limit)
-            return [_version(entry) for entry in history]
+            newest = self._snapshot(None).version
+            return [_version(entry) for entry in islice(entries(self._folder, newest), limit)]
 
     def compact(
         self,
@@ -154,13 +154,13 @@ class LakeTable:
         return snapshot
 
 
-def _version(entry: dict[str, Any]) -> Version:
-    ours = MARK in entry
-    rows = entry.get("asgard.rows_added")
+def _version(entry: Entry) -> Version:
+    told = entry.provenance
+    rows = told.get("asgard.rows_added")
     return Version(
-        version=int(entry["version"]),
-        at=datetime.fromtimestamp(entry["timestamp"] / 1000, UTC),
-        operation=str(entry.get("asgard.mode") or entry.get("operation", "")).lower(),
-        run=str(entry.get("asgard.run", "")) if ours else "",
+        version=entry.version,
+        at=entry.at,
+        operation=str(told.get("asgard.mode") or entry.operation).lower(),
+        run=str(told.get("asgard.run", "")) if entry.ours else "",
         rows_added=int(rows) if rows is not None else None,
     )

@@ -54,7 +54,7 @@ def vacuum(folder: Folder, before: datetime, dry_run: bool) -> Vacuumed:
         gone = _unneeded(place, names, announced, before)
         count, bytes_of_place = _deleted(place, gone, dry_run)
         files, size_bytes = files + count, size_bytes + bytes_of_place
-    return Vacuumed(files, size_bytes, newest_at(snapshot.handle, before))
+    return Vacuumed(files, size_bytes, newest_at(folder, snapshot.version, before))
 
 
 def _unneeded(folder: Folder, names: list[str], announced: set[str], before: datetime) -> list[str]:
@@ -62,7 +62,7 @@ def _unneeded(folder: Folder, names: list[str], announced: set[str], before: dat
     snapshot = Snapshot.open(folder)
     if snapshot is None:
         return []
-    oldest = newest_at(snapshot.handle, before)
+    oldest = newest_at(folder, snapshot.version, before)
     needed = {*_names_at(folder, oldest), *_names_since(folder, oldest, snapshot.version)}
     found = [(name, OURS.fullmatch(name)) for name in names]
     gone = [name for name, ours in found if ours and ours["load"] not in announced and name not in needed]
