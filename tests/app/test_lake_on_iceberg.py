@@ -90,3 +90,36 @@ def test_delta_does_not_open_it(site: demo.DemoSite, tmp_path: Path) -> None:
     found = [one for one in examine(str(tmp_path), with_sources=False) if one.about == "lake"]
     assert "has tables of Iceberg" in found[-1].what
     assert "set lake.format: iceberg" in found[-1].hint
+
+
+PROJECT = """
+lake: {{format: iceberg}}
+engines: {{default: {engine}}}
+data_sources:
+  shop: {{type: files, path: ., tables: [{{name: orders, primary_key: id, mode: merge}}]}}
+"""
+MODELS = {
+    "silver/orders.sql": "/*\nmode: merge\nprimary_key: id\n*/\n"
+    "SELECT id, upper(country) AS country, amount::DECIMAL(12, 2) AS amount FROM bronze.shop.orders",
+    "gold/revenue.sql": "SELECT country, sum(amount) AS revenue FROM silver.orders GROUP BY country",
+}
+
+
+def test_both_engines_build_the_same_tables_on_it(tmp_path: Path, spark: Any) -> None:
+    contents = []
+    for engine in ("duckdb", "spark"):
+        folder = tmp_path / engine
+        for name, text in MODELS.items():
+            (folder / "models" / name).parent.mkdir(parents=True)
+            (folder / "models" / name).write_text(text)
+        (folder / "asgard.yml").write_text(PROJECT.format(engine=engine))
+        for first in (1, 4):  # the second run has three rows of the first again
+            lines = [f"{n},{'de' if n % 2 else 'fr'},{n * first}.50" for n in range(first, first + 6)]
+            (folder / "orders.csv").write_text("\n".join(["id,country,amount", *lines]) + "\n")
+            summary = run(Workspace.open(folder), RunWish(), lambda event: None)
+            assert summary.status == "done", summary.as_dict()
+        workspace = Workspace.open(folder)
+        names = ("bronze.shop.orders", "silver.orders", "gold.revenue")
+        contents.append({name: content_hash(workspace.table(name).scan()) for name in names})
+        assert contents[-1]["silver.orders"]["*rows"] == "9"
+    assert contents[0] == contents[1]

@@ -12,11 +12,15 @@ import pyarrow as pa
 import pytest
 
 from asgard.core.errors import ConfigError, DataError, PositionLost
+from asgard.core.secret import Secret
 from asgard.core.stream import Mode
 from asgard.core.table import Compacted, LoadRequest
+from asgard.lake.iceberg.catalog import RestAccess
+from asgard.lake.iceberg.lake import IcebergLake
 from asgard.lake.iceberg.table import IcebergTable
-from tests.lake.ground import SCHEMA, STREAM, content, folder_of, load, rows, token
+from tests.lake.ground import NAME, SCHEMA, STREAM, content, folder_of, load, rows, token
 from tests.lake.iceberg.ground import as_any, count_of_metadata, iceberg_table, theirs
+from tests.servers.iceberg_rest import CLIENT, SECRET, shared_iceberg_rest
 
 SOON = timedelta(minutes=1)
 
@@ -170,6 +174,24 @@ def test_versions_are_forgotten_with_their_files(tmp_path: Path) -> None:
     assert theirs(table).scan().to_arrow().num_rows == 3
 
 
+def test_it_is_the_same_with_a_server(tmp_path: Path) -> None:
+    server = shared_iceberg_rest()
+    access = RestAccess(server.catalog(), credential=Secret(f"{CLIENT}:{SECRET}"))
+    table: Any = IcebergLake(tmp_path, access=access).table(NAME)
+    for number in range(9):
+        load(table, Mode.APPEND, rows([(number, "v")]), str(number))
+    before = content(table)
+    assert compacted(table) is not None
+    assert table.vacuum(far()).oldest_version == 10
+    assert len(data_files(tmp_path)) == 1
+    assert content(table) == before
+    load(table, Mode.APPEND, rows([(9, "v")]), "9")
+    table.undo()
+    assert content(table) == before
+    assert token(table) == "8"
+    assert theirs(table).scan().to_arrow().num_rows == 9
+
+
 def test_young_versions_stay_readable(tmp_path: Path) -> None:
     table = many(tmp_path, 4, Mode.REPLACE)
     before = count_of_metadata(tmp_path)
@@ -203,15 +225,50 @@ def test_what_a_load_under_way_wrote_stays(tmp_path: Path) -> None:
     assert (77, "x") in content(as_any(table))
 
 
-def test_what_positions_are_judged_by_stays(tmp_path: Path) -> None:
+def test_positions_outlive_the_versions_that_they_came_with(tmp_path: Path) -> None:
     table = iceberg_table(tmp_path)
-    load(as_any(table), Mode.APPEND, rows([(1, "a")]), "other", stream="slow")
+    load(as_any(table), Mode.APPEND, rows([(100, "a")]), "other", stream="slow")
     many(tmp_path, 12)
     compacted(table)
-    table.expire(far())
-    assert token(as_any(table), "slow") == "other"
-    assert token(as_any(table)) == "11"
-    assert [version.version for version in table.versions()][-1] == 1
+    table.vacuum(far())
+    assert [version.version for version in table.versions()] == [14]
+    assert len(data_files(tmp_path)) == 1
+    assert (token(as_any(table), "slow"), token(as_any(table))) == ("other", "11")
+    for stream, number in (("slow", 200), (STREAM, 300)):
+        load(as_any(table), Mode.APPEND, rows([(number, "b")]), str(number), stream=stream)
+        assert token(as_any(table), stream) == str(number)
+    assert len(content(as_any(table))) == 15
+    handle = theirs(table)
+    first = min(handle.metadata.snapshots, key=lambda one: one.sequence_number or 0)
+    handle.manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
+    for stream in ("slow", STREAM):
+        with pytest.raises(PositionLost):
+            table.position(stream)
+
+
+def test_a_position_that_was_lost_is_not_found_again_by_upkeep(tmp_path: Path) -> None:
+    table = many(tmp_path, 3)
+    handle = theirs(table)
+    handle.manage_snapshots().rollback_to_snapshot(handle.metadata.snapshots[0].snapshot_id).commit()
+    for number in range(3):
+        theirs(table).append(pa.table({"id": [50 + number], "v": ["theirs"]}))
+    table.vacuum(far())
+    with pytest.raises(PositionLost):
+        table.position(STREAM)
+
+
+def test_what_positions_are_judged_by_stays_while_a_load_is_under_way(tmp_path: Path) -> None:
+    table = many(tmp_path, 3)
+    with table.load(LoadRequest(STREAM, Mode.APPEND, SCHEMA)) as one:
+        prepared = one.prepare([one.stage([rows([(9, "x")])])])
+        position = one.position
+        assert position is not None
+        theirs(table).append(pa.table({"id": [50], "v": ["theirs"]}))
+        table.vacuum(far())
+        assert [version.version for version in table.versions()] == [4, 3]
+        one.publish(prepared, position.finished("9"))
+    assert token(as_any(table)) == "9"
+    assert len(content(as_any(table))) == 5
 
 
 def test_branches_and_tags_of_others_stay(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ forgotten first, by a commit, and only then go the files that none of those that
 ours whose load is not announced, and manifests and metadata files that are older than the bound, whoever
 wrote them. What another writer left among the data is not touched: nothing says whether it is still at work.
 
-What is kept whatever its age: what branches and tags hold, what a load that is under way began on, and every
-snapshot since the one that came with the oldest position: positions are judged by them (`position`).
+What is kept whatever its age: what branches and tags hold, and what a load that is under way began on.
+Positions are judged by the snapshots since the one that they came with (`position`). Where that is to be
+forgotten, the same commit says that the position is true of the current snapshot, once that was made sure of;
+where it cannot say so, because a load is under way, all since then is kept.
 
 The order keeps that true while others write: first the files are listed, then the announced loads, then the
 table is opened. A file on the list whose load is not announced any more was committed before that.
@@ -19,6 +21,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePath
 
@@ -29,13 +33,14 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot as IcebergSnapshot
 
+from asgard.core.errors import PositionLost
 from asgard.core.table import Vacuumed
 from asgard.lake.boundaries import reach
 from asgard.lake.delta.vacuum import BATCH_FILES, OURS
 from asgard.lake.folder import PREFIX, Folder
 from asgard.lake.iceberg.place import Place
 from asgard.lake.iceberg.position import PREFIX as POSITIONS
-from asgard.lake.iceberg.position import Record
+from asgard.lake.iceberg.position import Record, standing
 from asgard.lake.iceberg.snapshot import Snapshot
 from asgard.lake.leftovers import LOADS
 
@@ -65,7 +70,7 @@ def expire(place: Place, before: datetime, dry_run: bool) -> Vacuumed:
         return Vacuumed(0, 0, oldest)
     candidates = set(_metadata_of(snapshot, gone))
     try:
-        _forget(place, snapshot, gone)
+        _forget(place, snapshot, gone, oldest)
     except CommitFailedException:
         return Vacuumed(0, 0, snapshot.version)  # a writer was faster; the next upkeep does it
     reach("expired")
@@ -118,7 +123,9 @@ def _forgotten(snapshot: Snapshot, before: datetime) -> tuple[int, list[IcebergS
     newest_then = next((one for one in chain if one.timestamp_ms <= instant), None)
     if newest_then is None:
         return (chain[-1].sequence_number or 0 if chain else 0), []
-    bound = min(_number(newest_then), *_positions(snapshot), *_begun_on(snapshot.place), snapshot.version)
+    begun = list(_begun_on(snapshot.place))
+    held = [record.sequence for record in _records(snapshot).values()] if begun else []
+    bound = min(_number(newest_then), *begun, *held, snapshot.version)
     kept = {one.snapshot_id for one in chain if _number(one) >= bound}
     for name, ref in metadata.refs.items():
         if name != MAIN_BRANCH:
@@ -140,14 +147,15 @@ def _number(one: IcebergSnapshot) -> int:
     return one.sequence_number or 0
 
 
-def _positions(snapshot: Snapshot) -> Iterator[int]:
-    """The versions with which the streams' positions came; a damaged one keeps all."""
-    for key, text in snapshot.properties.items():
+def _records(snapshot: Snapshot) -> dict[str, Record]:
+    """The positions of the streams that may be trusted, by their property."""
+    found: dict[str, Record] = {}
+    for key in snapshot.properties:
         if key.startswith(POSITIONS):
-            try:
-                yield Record.from_json(text).sequence
-            except Exception:  # it is told to whoever asks for the position; here it only keeps things
-                yield 0
+            with suppress(PositionLost):  # who asks for that position is told
+                if (record := standing(snapshot, key.removeprefix(POSITIONS))) is not None:
+                    found[key] = record
+    return found
 
 
 def _begun_on(place: Place) -> Iterator[int]:
@@ -166,20 +174,27 @@ def _announced(place: Place) -> set[str]:
     return {name.removesuffix(".json") for name in (place.folder / LOADS).files()}
 
 
-def _forget(place: Place, snapshot: Snapshot, gone: Iterable[IcebergSnapshot]) -> None:
+def _forget(place: Place, snapshot: Snapshot, gone: Iterable[IcebergSnapshot], oldest: int) -> None:
     """The commit. It makes no snapshot, and is refused when the table moved meanwhile."""
-    catalog = place.catalogue.opened()
+    catalog, at = place.catalogue.opened(), snapshot.at
     metadata = snapshot.handle.metadata
     assert catalog is not None
+    assert at is not None
+    anchored = {
+        key: replace(record, snapshot=at.snapshot_id, sequence=_number(at)).to_json()
+        for key, record in _records(snapshot).items()
+        if record.sequence < oldest
+    }
     catalog.commit_table(
         snapshot.handle,
         (
             u.AssertTableUUID(uuid=metadata.table_uuid),
-            u.AssertRefSnapshotId.model_validate(
-                {"ref": MAIN_BRANCH, "snapshot-id": metadata.current_snapshot_id}
-            ),
+            u.AssertRefSnapshotId.model_validate({"ref": MAIN_BRANCH, "snapshot-id": at.snapshot_id}),
         ),
-        (u.RemoveSnapshotsUpdate.model_validate({"snapshot-ids": [one.snapshot_id for one in gone]}),),
+        (
+            *((u.SetPropertiesUpdate(updates=anchored),) if anchored else ()),
+            u.RemoveSnapshotsUpdate.model_validate({"snapshot-ids": [one.snapshot_id for one in gone]}),
+        ),
     )
 
 
