@@ -8,11 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from asgard.app.checks.contract_files import ContractFile
+from asgard.app.checks.contracted_tables import check_contracts, contract_of_table, named_contracts
+from asgard.app.config.text_files import yaml_of
 from asgard.app.models.plan import Plan, plan
 from asgard.app.runs.runs import RunWish, run
 from asgard.core.errors import ConfigError, SchemaChanged
 from asgard.core.stream import Mode
 from asgard.flow.outcome import Outcome
+from asgard.quality.odcs import read_contract
 from tests.flow.lab import Lab, orders
 
 PLAIN = "SELECT id, customer, amount FROM bronze.shop.orders"
@@ -199,6 +203,7 @@ def test_another_rule_for_drift_builds_nothing(lab: Lab) -> None:
         ({"schema_contract": "discard_row", "mode": "history", "primary_key": "id"}, "would end their keys"),
         ({"contract": "contracts/none.yaml"}, "contract: contracts/none.yaml"),
         ({"contract": 3}, "contract"),
+        ({"mode": "hystory"}, "must be replace, append, merge or history; did you mean history?"),
     ],
 )
 def test_wrong_words_are_told_with_their_place(lab: Lab, front: dict[str, Any], what: str) -> None:
@@ -207,6 +212,26 @@ def test_wrong_words_are_told_with_their_place(lab: Lab, front: dict[str, Any], 
         planned(lab)
     assert caught.value.what.startswith("models/silver/orders.sql")
     assert what in caught.value.what
+
+
+def test_a_contract_that_was_written_of_a_models_table_is_kept_by_it(lab: Lab) -> None:
+    """There and back: what is written, read again, asks the same, and is the model's own contract then."""
+    front: dict[str, Any] = {"mode": "merge", "primary_key": "id"}
+    lab.model("silver.orders", PLAIN, **front, checks=[{"not_null": "amount"}, {"non_negative": "amount"}])
+    lab.run()
+    document = contract_of_table(lab.workspace(), "silver.orders")
+    promise(lab, yaml_of(document))
+    lab.model("silver.orders", PLAIN, **front, **KEPT)
+    assert named_contracts(lab.workspace()) == [ContractFile("silver.orders", KEPT["contract"])]
+    names = {result.check.name for result in built(lab).checks}
+    assert {"unique(id)", "not_null(amount)", "non_negative(amount)", "column_type(id)"} <= names
+    answers = list(check_contracts(lab.workspace(), []))
+    assert {name for name, _ in answers} == {"silver.orders"}
+    assert all(result.passed for _, result in answers)
+    again = contract_of_table(lab.workspace(), "silver.orders")
+    asked = [{check.name for check in read_contract(one, "orders").checks} for one in (document, again)]
+    assert asked[0] == asked[1]
+    assert again["schema"][0]["quality"] == document["schema"][0]["quality"]
 
 
 def test_a_build_of_everything_takes_what_comes_as_it_is(lab: Lab) -> None:

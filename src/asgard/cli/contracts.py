@@ -95,7 +95,7 @@ def write(
     if output is not None:
         write_file(Path(output), yaml_of(document), replace=force)
         if not as_json:
-            click.echo(f"{output} is written; name it in asgard.yml: contract: {output}")
+            click.echo(f"{output} is written; name it with its table or model: contract: {output}")
     if as_json:
         print_json(document)
     elif output is None:

@@ -50,7 +50,7 @@ def audit(
     figures = iter(measured(engine, asked, tables))
     return Verdict(
         tuple(
-            CheckResult(check, False, "the table has no such column")
+            CheckResult(check, False, f"the table has no column {', '.join(check.columns)}")
             if check in absent
             else judged(check, next(figures), context)
             for check in checks

@@ -71,7 +71,7 @@ def read_contract(document: Any, table: str) -> Contract:
     schema = chosen(document, table)
     faults: list[str] = []
     notes: list[str] = []
-    specs = list(_specs(document, schema, faults, notes))
+    specs = _once(_specs(document, schema, faults, notes))
     if faults:
         hint = "take what is refused out of the contract, or write it as a check that can be asked"
         raise ConfigError("\n".join(faults), hint=hint, where={"contract": str(document["id"])})
@@ -145,6 +145,11 @@ def _specs(
         except ValidationError as error:
             said = "; ".join(line["msg"] for line in error.errors(include_url=False))
             faults.append(f"{place}: {said}")
+
+
+def _once(specs: Iterator[CheckSpec]) -> list[CheckSpec]:
+    """Each rule once: a key that is required says so twice."""
+    return list({spec.model_dump_json(exclude={"name"}): spec for spec in specs}.values())
 
 
 def _of_table(

@@ -11,8 +11,12 @@ from asgard.app.checks.checks import answers, checks_of_table, contracts_of
 from asgard.app.checks.contract_files import ContractFile, contract_files
 from asgard.app.config.specs import TableSpec
 from asgard.app.project.workspace import Workspace
-from asgard.core.check import CheckResult
+from asgard.core.check import Check, CheckResult
+from asgard.core.stream import Mode
 from asgard.core.table import TableName
+
+FLAGS = ("not_null", "unique")
+"""Kinds of checks that a contract says at the column itself."""
 
 
 def named_contracts(workspace: Workspace) -> list[ContractFile]:
@@ -42,10 +46,11 @@ def contract_of_table(workspace: Workspace, name: str, contract_id: str = "") ->
     Raises:
         ConfigError: there is no table of that name.
     """
+    from asgard.quality.odcs import read_contract
     from asgard.quality.odcs_writing import Heading, write_contract
 
     table = workspace.table(name)
-    keys = next((spec.primary_key for spec in _specs(workspace, table.name)), ())
+    keys = next(_keys(workspace, table.name), ())
     heading = Heading(
         id=contract_id or hashlib.sha256(f"{workspace.project.name}/{table.name}".encode()).hexdigest()[:32],
         table=table.name.name,
@@ -53,7 +58,22 @@ def contract_of_table(workspace: Workspace, name: str, contract_id: str = "") ->
         primary_key=keys,
         created_at=datetime.now(UTC),
     )
-    return write_contract(heading, table.schema(), checks_of_table(workspace, table.name))
+    checks = checks_of_table(workspace, table.name)
+    # What the columns alone promise is no rule besides: a contract that is written again says the same.
+    implied = read_contract(write_contract(heading, table.schema(), ()), heading.table).checks
+    told = [_asked(check) for check in implied if check.kind not in FLAGS]
+    return write_contract(heading, table.schema(), [one for one in checks if _asked(one) not in told])
+
+
+def _asked(check: Check) -> tuple[Any, ...]:
+    return check.kind, check.columns, dict(check.options), check.mostly, check.on_fail
+
+
+def _keys(workspace: Workspace, name: TableName) -> Iterator[tuple[str, ...]]:
+    """What tells rows apart, as source or model say; of a history nothing does: keys come once a version."""
+    yield from (spec.primary_key for spec in _specs(workspace, name) if spec.mode is not Mode.HISTORY)
+    models = (model.spec for model in workspace.models if model.name == name)
+    yield from (spec.primary_key for spec in models if spec.mode is Mode.MERGE)
 
 
 def _specs(workspace: Workspace, name: TableName) -> Iterator[TableSpec]:

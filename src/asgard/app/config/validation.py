@@ -279,6 +279,7 @@ def _sentence(one: _Found, model: type[BaseModel], entries: Entries) -> tuple[st
         return "is not a known key", _known_keys(one, model, entries)
     if one.kind in _WANTED_VALUE:
         wanted = _WANTED_VALUE[one.kind].format(**one.context).replace("'", "")
+        wanted = re.sub(r"<\w+\.\w+: (\w+)>", r"\1", wanted)  # a word of an enumeration, as it is written
         value = one.node.value if one.node else None
         choices = re.split(r", | or ", wanted) if one.kind in ("literal_error", "enum") else []
         return f"is {_shown(one, model)}, must be {wanted}", near(str(value), choices)
