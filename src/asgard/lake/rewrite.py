@@ -20,7 +20,7 @@ from asgard.lake.folder import Folder
 BATCH_ROWS = 1 << 14
 BATCH_BYTES = 8 * MEBIBYTE
 SAMPLE_ROWS = 256
-NO_ROWS = pa.array([], pa.int64())
+NO_ROWS = pa.nulls(0, pa.int64())
 
 RowsOf = Callable[[str], pa.Int64Array]
 """The ascending numbers of the rows of a file that are to be left out."""
