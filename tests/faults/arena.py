@@ -56,10 +56,11 @@ class Arena:
     def configure(self, source: dict[str, Any], **table: Any) -> None:
         """Writes asgard.yml; JSON is YAML."""
         entry = {"name": "t", "mode": "merge", "primary_key": "id", "cursor": "changed", **table}
+        entry = {key: value for key, value in entry.items() if value is not None}
         document = {
             "version": 1,
             "lake": {"location": "lake"},
-            "data_sources": {"shop": {**source, "tables": [entry]}},
+            "data_sources": {"shop": {**source, "endpoints" if "path" in table else "tables": [entry]}},
         }
         (self.folder / "asgard.yml").write_text(json.dumps(document))
 
