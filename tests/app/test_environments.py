@@ -206,3 +206,25 @@ def test_as_a_person_types_it(
     assert console.asgard("plan", "--exit-code", "silver.orders").code == 1
     assert console.asgard("plan", "--json").json["build"] == 3
     assert console.asgard("diff", "silver.orders", "--at", "1", "--at", "2").code == 1
+
+
+def test_a_history_in_production_is_never_replaced_unasked(lab: Lab) -> None:
+    front = {"mode": "history", "primary_key": "id"}
+    lab.model("gold.past", "SELECT id, amount FROM bronze.shop.orders", **front)
+    lab.run()
+    lab.load("shop.orders", orders(1, 2, amount=9), Mode.REPLACE)
+    lab.run()
+    before = lab.rows("gold.past")
+    assert before.total() == 5
+    lab.model("gold.past", "SELECT id, amount * 2 AS amount FROM bronze.shop.orders", **front)
+    lab.run(env="dev")
+    assert lab.rows("gold.past", "dev").total() == 2
+    assert problems(lab) == {
+        "gold.past": "its history in production would be replaced; a run of production goes on with it"
+    }
+    with pytest.raises(Refused, match="its history in production") as refused:
+        promote(lab.workspace("dev"), lambda event: None)
+    assert "--force" in refused.value.hint
+    assert lab.rows("gold.past") == before
+    lab.run()
+    assert lab.rows("gold.past").total() == 7

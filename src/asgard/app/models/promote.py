@@ -115,7 +115,7 @@ def promote(
     if wrong:
         raise Refused(
             "; ".join(f"{one.name}: {one.problem}" for one in wrong),
-            hint=f"asgard run --env {workspace.project.environment} brings it up; nothing was promoted",
+            hint=way_out(workspace.project.environment or ""),
         )
     run_id = run_id or new_run_id()
     log = RunLog(workspace.project, run_id)
@@ -142,6 +142,14 @@ def promote(
         return run_steps(steps, setting, workspace.journal, selector, str(workspace.project.file))
     finally:
         log.close()
+
+
+def way_out(environment: str) -> str:
+    """What to do where something cannot be promoted."""
+    return (
+        f"asgard run --env {environment} builds what is stale; --force replaces what moved in production; "
+        "nothing was promoted"
+    )
 
 
 def _promotion(lake: BesideLake, model: Model) -> Promotion:

@@ -7,7 +7,7 @@ from typing import Any
 
 from asgard.app.config.project import Project
 from asgard.app.jobs.jobs import as_dict, open_jobs, task_of
-from asgard.app.models.promote import promote, promotions
+from asgard.app.models.promote import promote, promotions, way_out
 from asgard.app.project.workspace import Workspace
 from asgard.core.cancel import Cancel
 from asgard.core.errors import Refused
@@ -39,7 +39,7 @@ def add_promotion(project: Project, environment: str, *, force: bool = False) ->
     planned = promotions(workspace)
     wrong = [f"{one.name}: {one.problem}" for one in planned if one.stale or (one.conflict and not force)]
     if wrong:
-        raise Refused("; ".join(wrong), hint=f"asgard run --env {environment} brings it up")
+        raise Refused("; ".join(wrong), hint=way_out(environment))
     asked = {"environment": environment, "force": force}
     with open_jobs(project) as store:
         # Tried once: a promotion that was broken off is looked at again by who asked for it.
