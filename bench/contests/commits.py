@@ -20,7 +20,7 @@ HOWS = {
 
 def contests(setting: Setting) -> Iterator[Contest]:
     """One contest."""
-    commits = setting.sized(300, 60)
+    commits = setting.sized(500, 100)
     contenders = [
         Contender(
             how,

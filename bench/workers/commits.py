@@ -1,4 +1,4 @@
-"""Commits 1,000 rows again and again; CPU ms a commit at the first, at the 100th and at the 300th.
+"""Commits 1,000 rows again and again; CPU ms a commit at the first, at the 100th and at the 500th.
 
 Arguments: HOW FOLDER COMMITS. HOW is `asgard`, `deltalake` (its handle opened anew for each commit, as a
 process that comes and goes does) or `deltalake-kept`; `asgard-iceberg` or `pyiceberg`, on a SQLite catalog.
@@ -24,11 +24,11 @@ from bench.workers.loads import NAME, request
 
 Commit = Callable[[pa.RecordBatch, int], None]
 ROWS = 1000
-WINDOW = 10
+WINDOW = 20
 
 
 def main(how: str, folder: str, commits: str) -> None:
-    """The figures are means over ten commits, so that one checkpoint does not decide."""
+    """The figures are means over twenty commits: each has one checkpoint."""
     commit = CONTENDERS[how](folder)
     milliseconds = []
     for number in range(int(commits)):
