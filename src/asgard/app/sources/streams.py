@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,9 +33,13 @@ from asgard.flow.run import Step
 from asgard.flow.setting import Setting
 from asgard.flow.window import Window
 from asgard.quality.drift import Contract, Rule
+from asgard.quality.failing import question_of
 from asgard.quality.masking import Masking, misused
+from asgard.quality.spec import checks_of
 
 Work = Callable[[Setting], Outcome]
+MOST_SMALL_BYTES = 8 << 20
+"""Tables up to this size are loaded several at a time: larger ones keep all workers busy by themselves."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +51,34 @@ class Wanted:
         stream: the stream's own name, as the source calls it.
         spec: what the project says about it.
         table: where it lands.
+        size_bytes: how large the source takes it to be; None where it was not asked, or does not know.
     """
 
     source: str
     stream: str
     spec: TableSpec
     table: TableName
+    size_bytes: int | None = None
 
 
 @dataclass
 class OpenSources:
-    """Sources that the steps of a run share: connected once, and anew after a failure."""
+    """Sources that the steps of a run share: connected once for each thread, and anew after a failure."""
 
     workspace: Workspace
     cancel: Cancel
-    _open: dict[str, Source] = field(default_factory=dict)
+    _open: dict[tuple[int, str], Source] = field(default_factory=dict)
 
     def get(self, name: str) -> Source:
-        """The source, connected by an earlier step or not yet."""
-        if name not in self._open:
-            self._open[name] = self.workspace.source(name, self.cancel)
-        return self._open[name]
+        """The source, connected by an earlier step of this thread or not yet."""
+        key = (threading.get_ident(), name)
+        if key not in self._open:
+            self._open[key] = self.workspace.source(name, self.cancel)
+        return self._open[key]
 
     def drop(self, name: str) -> None:
         """Forgets a source whose connection may be broken."""
-        source = self._open.pop(name, None)
+        source = self._open.pop((threading.get_ident(), name), None)
         if source is not None:
             source.close()
 
@@ -126,13 +134,13 @@ def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
     Raises:
         AsgardError: the source was asked, and failed.
     """
-    found: list[tuple[str, TableSpec]] = []
+    found: list[tuple[str, TableSpec, int | None]] = []
     named = {entry.name for entry in spec.tables}
     for table in spec.tables:
         if not table.enabled:
             continue
         if not table.is_pattern:
-            found.append((table.name, table))
+            found.append((table.name, table, None))
             continue
         for stream in sources.get(name).streams(table.name):
             excluded = any(
@@ -140,8 +148,8 @@ def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
                 for pattern in table.exclude
             )
             if not excluded and not named & {stream.name, stream.full_name}:
-                found.append((stream.full_name, table))
-    wished = [spec.table or stream_table(*_namespace_and_name(stream)) for stream, spec in found]
+                found.append((stream.full_name, table, stream.size_bytes))
+    wished = [spec.table or stream_table(*_namespace_and_name(stream)) for stream, spec, _ in found]
     twice = sorted(name for name, count in Counter(wished).items() if count > 1)
     if twice:
         raise ConfigError(
@@ -151,8 +159,8 @@ def expand(sources: OpenSources, name: str, spec: SourceSpec) -> list[Wanted]:
     # Sorted: which of two names that differ in case stays as it is must not hang on the source's order.
     lake = lake_names(sorted(wished), reserved=())
     return [
-        Wanted(name, stream, table, TableName("bronze", name, lake[wish]))
-        for (stream, table), wish in zip(found, wished, strict=True)
+        Wanted(name, stream, table, TableName("bronze", name, lake[wish]), size_bytes)
+        for (stream, table, size_bytes), wish in zip(found, wished, strict=True)
     ]
 
 
@@ -222,7 +230,21 @@ def _ingest_step(
         str(wanted.table),
         _again_with_new_secrets(workspace, wanted, work),
         about={"mode": str(wanted.spec.mode)},
+        small=_is_small(workspace, wanted),
     )
+
+
+def _is_small(workspace: Workspace, wanted: Wanted) -> bool:
+    """Whether a table may be loaded beside others: its source says that it is small and takes several
+    connections, and no check of it looks at another table, which has to be loaded before."""
+    source, spec = workspace.project.sources[wanted.source], wanted.spec
+    if wanted.size_bytes is None or wanted.size_bytes > MOST_SMALL_BYTES or spec.contract is not None:
+        return False
+    if Feature.SPLITS not in source.connector_class.features:
+        return False
+    if getattr(source.config, "max_parallel", None) is not None:
+        return False  # whoever counts the connections gets them one table after another
+    return not any("to" in question_of(check).options for check in checks_of(spec.checks))
 
 
 def _again_with_new_secrets(workspace: Workspace, wanted: Wanted, work: Work) -> Work:
