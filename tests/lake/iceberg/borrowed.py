@@ -18,9 +18,9 @@ LONG = {
 
 def borrowed(module: ModuleType, *left_out: str) -> dict[str, Any]:
     """The tests and fixtures of a module, but for those that speak of Delta alone."""
-    names = {name for name in vars(module) if name.startswith("test_")}
-    assert set(left_out) <= names, "a test that is left out is not there any more"
-    kept = {name: vars(module)[name] for name in names - set(left_out)}
+    tests = {name: test for name, test in vars(module).items() if name.startswith("test_")}
+    assert set(left_out) <= {*tests}, "a test that is left out is not there any more"
+    kept = {name: test for name, test in tests.items() if name not in left_out}  # in one order everywhere
     fixtures = {
         name: value
         for name, value in vars(module).items()
