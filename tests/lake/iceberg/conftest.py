@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from tests.lake.iceberg.borrowed import LONG
-from tests.lake.iceberg.ground import iceberg_table, unknown_data_files
+from tests.lake.iceberg.ground import ReadByPyiceberg, iceberg_table, unknown_data_files
 
 
 @pytest.fixture(autouse=True)
 def on_iceberg(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     module = sys.modules[request.function.__module__]
-    for name, ours in (("table_in", iceberg_table), ("unknown_files", unknown_data_files)):
+    instead = {"table_in": iceberg_table, "unknown_files": unknown_data_files, "delta": ReadByPyiceberg}
+    for name, ours in instead.items():
         if hasattr(module, name):
             monkeypatch.setattr(module, name, ours)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import pyarrow as pa
 from pyiceberg.table import Table
 
 from asgard.lake.delta.table import LakeTable
@@ -29,6 +30,16 @@ def theirs(table: IcebergTable) -> Table:
     handle = table.place.handle()
     assert handle is not None
     return handle
+
+
+class ReadByPyiceberg:
+    """For tests that ask another reader: pyiceberg's, where those of Delta ask delta-rs."""
+
+    def __init__(self, lake: Path) -> None:
+        self._handle = theirs(iceberg_table(lake))
+
+    def scan(self, columns: list[str]) -> pa.RecordBatchReader:
+        return self._handle.scan(selected_fields=tuple(columns)).to_arrow_batch_reader()
 
 
 def unknown_data_files(lake: Path) -> set[str]:
