@@ -57,7 +57,7 @@ def test_a_byte_that_is_another_is_found_or_says_nothing(tmp_path: Path) -> None
     """Every byte of a ZIP, turned over: what is read is what was written, or it is refused."""
     whole, file = written(tmp_path / "whole.zip").read_bytes(), tmp_path / "damaged.zip"
     chosen = random.Random(1)
-    places = {*range(len(whole) - 700, len(whole)), *(chosen.randrange(len(whole)) for _ in range(700))}
+    places = {*range(len(whole) - 300, len(whole)), *(chosen.randrange(len(whole)) for _ in range(300))}
     refused = 0
     for place in sorted(places):
         for bit in (0, 7):
@@ -159,7 +159,7 @@ def test_large_members_are_not_held_in_memory(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path / "large.zip")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 40_000  # kilobytes, of 300 MB
+    assert int(done.stdout) < 40_000  # kilobytes, of 120 MB
 
 
 KILLED = """
@@ -178,7 +178,7 @@ Draft.add, Draft.finish, Draft.aside = counted(Draft.add), counted(Draft.finish)
 """
 
 
-@pytest.mark.parametrize("steps", [0, 2, 4, 6])
+@pytest.mark.parametrize("steps", [0, 3, 5])
 def test_a_backup_that_is_killed_leaves_no_archive_and_the_next_one_sweeps(
     shop: KeptShop, steps: int
 ) -> None:
