@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Header
 from fastapi.concurrency import run_in_threadpool
@@ -90,54 +90,96 @@ def follow_run(platform: Platform, run: str, last_event_id: LastEvent = None) ->
     """
     project, known = platform.project(), last_event_id or 0
     is_here = platform.workspace().journal.run(run) is not None
+    lines: Lines
     if not is_here and events_after(project, run):
-        told = _told_elsewhere(platform, run, known)
+        lines = LinesElsewhere(platform, run, known)
     else:
         _found(platform, run)  # before it is a part of a path
-        told = _told(platform, run, log_file(project.state_folder, run), known)
+        lines = LinesHere(platform, run, known)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(told, media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_told(platform, lines), media_type="text/event-stream", headers=headers)
 
 
-async def _told(platform: Served, run: str, file: Path, known: int) -> AsyncIterator[str]:
-    at, number, rest, quiet = 0, 0, b"", 0
+class Lines(Protocol):
+    """What a run tells, wherever that is written down."""
+
+    look_seconds: float
+    """Between two looks at nothing new."""
+
+    def goes_on(self) -> bool:
+        """Whether it may tell more."""
+        ...
+
+    def look(self) -> tuple[list[tuple[int, str]], bool]:
+        """What came since the last look, each line with its number; and whether anything came at all."""
+        ...
+
+
+class LinesHere:
+    """Those in the file of a run on this machine."""
+
+    look_seconds = LOOK_SECONDS
+
+    def __init__(self, platform: Served, run: str, known: int) -> None:
+        self._platform = platform
+        self._run = run
+        self._known = known
+        self._file = log_file(platform.project().state_folder, run)
+        self._at, self._number, self._rest = 0, 0, b""
+
+    def goes_on(self) -> bool:
+        """As Lines."""
+        found = self._platform.workspace().journal.run(self._run)
+        return found is not None and found["status"] == "running"
+
+    def look(self) -> tuple[list[tuple[int, str]], bool]:
+        """As Lines."""
+        data = _read(self._file, self._at)
+        self._at += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        numbered = list(enumerate((line.decode() for line in lines), self._number + 1))
+        self._number += len(lines)
+        return [(number, line) for number, line in numbered if number > self._known], bool(data)
+
+
+class LinesElsewhere:
+    """Those of a run on another machine that shares the queue, in the database."""
+
+    look_seconds = FAR_LOOK_SECONDS
+
+    def __init__(self, platform: Served, run: str, known: int) -> None:
+        self._project = platform.project()
+        self._run = run
+        self._known = known
+        self._ended = False
+
+    def goes_on(self) -> bool:
+        """As Lines. A worker that was killed says no last word: its job does."""
+        return not self._ended and goes_on_elsewhere(self._project, self._run)
+
+    def look(self) -> tuple[list[tuple[int, str]], bool]:
+        """As Lines."""
+        found = events_after(self._project, self._run, self._known)
+        if found:
+            self._known, self._ended = found[-1][0], is_last(found[-1][1])
+        return found, bool(found)
+
+
+async def _told(platform: Served, lines: Lines) -> AsyncIterator[str]:
+    quiet = 0
     while True:
-        # Asked before the file is read: what a run tells before its end is in the file then.
-        goes_on = await run_in_threadpool(_goes_on, platform, run)
-        data = await run_in_threadpool(_read, file, at)
-        at += len(data)
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            number += 1
-            if number > known:
-                yield f"id: {number}\nevent: {json.loads(line)['event']}\ndata: {line.decode()}\n\n"
-        if not data and (platform.is_ending or not goes_on):
-            return
-        quiet = 0 if data else quiet + 1
-        if quiet and quiet % LOOKS_PER_SIGN == 0:
-            yield ": still there\n\n"
-        if not data:
-            await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _told_elsewhere(platform: Served, run: str, known: int) -> AsyncIterator[str]:
-    """The same of a run on another machine that shares the queue, from the database."""
-    project, ended, quiet = platform.project(), False, 0
-    while True:
-        # Asked before the events are: what a run tells before its end is there then. A worker that was killed
-        # says no last word: its job does.
-        goes_on = not ended and await run_in_threadpool(goes_on_elsewhere, project, run)
-        found = await run_in_threadpool(events_after, project, run, known)
+        # Asked before the look: what a run tells before its end is there then.
+        goes_on = await run_in_threadpool(lines.goes_on)
+        found, came = await run_in_threadpool(lines.look)
         for number, line in found:
-            known, ended = number, is_last(line)
             yield f"id: {number}\nevent: {json.loads(line)['event']}\ndata: {line}\n\n"
-        if not found and (platform.is_ending or not goes_on):
+        if not came and (platform.is_ending or not goes_on):
             return
-        quiet = 0 if found else quiet + 1
+        quiet = 0 if came else quiet + 1
         if quiet and quiet % LOOKS_PER_SIGN == 0:
             yield ": still there\n\n"
-        if not found:
-            await asyncio.sleep(FAR_LOOK_SECONDS)
+        if not came:
+            await asyncio.sleep(lines.look_seconds)
 
 
 def _read(file: Path, at: int) -> bytes:
@@ -147,11 +189,6 @@ def _read(file: Path, at: int) -> bytes:
             return stream.read(CHUNK_BYTES)
     except FileNotFoundError:
         return b""
-
-
-def _goes_on(platform: Served, run: str) -> bool:
-    found = platform.workspace().journal.run(run)
-    return found is not None and found["status"] == "running"
 
 
 def _found(platform: Served, run: str) -> dict[str, Any]:
