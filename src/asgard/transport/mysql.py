@@ -1,8 +1,8 @@
 """MySQL's protocol, as MySQL and MariaDB speak it: signing in, TLS, session settings, and what errors mean.
 
-Knows the driver's parameters and the servers' error numbers; with the files `mysql_*` beside it the one importer
-of pymysql. Every wait has an end: signing in as a whole, and any silence of the server in the middle of an
-answer. Leaves to others what is asked: catalogs and types are the connector's, rows in bulk come through
+Knows the driver's parameters and the servers' error numbers; with the files `mysql_*` beside it the one
+importer of pymysql. Every wait has an end: signing in as a whole, and any silence of the server in the middle
+of an answer. Leaves to others what is asked: catalogs and types are the connector's, rows come in bulk by
 `mysql_rows`.
 
 Reference: https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
