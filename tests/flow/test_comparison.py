@@ -18,18 +18,18 @@ from asgard.core.errors import ConfigError, DataError
 from asgard.core.stream import Mode
 from asgard.core.table import Mount
 from asgard.engines.duckdb import DuckDBEngine
-from asgard.flow.comparison import Comparison, compare
+from asgard.flow.comparison import Bounds, Comparison, compare
 from tests.flow.lab import Lab, orders
 
 
-def compared(a: pa.Table, b: pa.Table, *keys: str, **options: Any) -> Comparison:
+def compared(a: pa.Table, b: pa.Table, *keys: str, **bounds: int) -> Comparison:
     with DuckDBEngine(64 << 20) as engine:
         return compare(
             engine,
             Mount(a.schema, reader=a.to_reader),
             Mount(b.schema, reader=b.to_reader),
             keys=keys,
-            **options,
+            bounds=Bounds(**bounds),
         )
 
 

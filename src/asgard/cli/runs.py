@@ -162,6 +162,7 @@ def _signals_ask(asked: list[Cancel]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+
 NOT_SEEN = "set detect_deletes: keys, soft_delete, or mode: replace to see them"
 
 

@@ -25,6 +25,19 @@ KINDS = ("only_a", "only_b", "changed")
 MOST_DIGITS = 38
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What a comparison may take.
+
+    Attributes:
+        samples: rows of each kind to keep.
+        memory_bytes: of the engine: whole rows of more than that are compared a share at a time (Promise 5).
+    """
+
+    samples: int = 5
+    memory_bytes: int = 256 << 20
+
+
 @dataclass
 class Comparison:
     """What is different between a and b.
@@ -60,8 +73,7 @@ def compare(
     *,
     keys: Sequence[str] = (),
     ignore: Sequence[str] = (),
-    samples: int = 5,
-    memory_bytes: int = 256 << 20,
+    bounds: Bounds | None = None,
 ) -> Comparison:
     """Compares two tables.
 
@@ -69,13 +81,14 @@ def compare(
         engine: fresh; both are attached to it.
         keys: columns that tell rows apart; without them, rows that differ are rows of one side alone.
         ignore: columns that are left out.
-        samples: rows of each kind to keep.
-        memory_bytes: of the engine: whole rows of more than that are compared a share at a time (Promise 5).
+        bounds: how much is kept, and held.
 
     Raises:
         ConfigError: a key is not in both tables, or cannot be compared.
         DataError: a key comes twice.
     """
+    bounds = bounds or Bounds()
+    samples = bounds.samples
     schemas = [pa.schema([one for one in mount.schema if one.name not in ignore]) for mount in (a, b)]
     shared = [name for name in schemas[0].names if name in schemas[1].names]
     unlike = tuple(n for n in shared if not _comparable(schemas[0].field(n).type, schemas[1].field(n).type))
@@ -98,7 +111,8 @@ def compare(
             engine, found, [*keys, *(name for name in names if name not in keys)], len(keys), schemas, samples
         )
     else:
-        parts = -(-(found.rows_a + found.rows_b) * (ROW_BYTES + VALUE_BYTES * len(names)) // memory_bytes)
+        size_bytes = (found.rows_a + found.rows_b) * (ROW_BYTES + VALUE_BYTES * len(names))
+        parts = -(-size_bytes // bounds.memory_bytes)
         for part in range(max(parts, 1)):
             _by_row(engine, found, names, schemas, samples, f"% {parts} = {part}" if parts > 1 else "")
     return found

@@ -14,12 +14,10 @@ from asgard.core.cancel import Cancel
 from asgard.core.errors import ConfigError
 from asgard.core.names import RESERVED_PREFIX
 from asgard.core.table import Mount
-from asgard.flow.comparison import KINDS, Comparison, compare
+from asgard.flow.comparison import KINDS, Bounds, Comparison, compare
 
 __all__ = ["DiffWish", "diff", "diff_as_dict"]
 
-ENGINE_SHARE = 1
-"""Of the engine's memory the part that groups of rows may have, beside what reads them."""
 METADATA = "extracted_at"
 """What each load says of itself, besides the columns with the reserved prefix."""
 
@@ -80,15 +78,8 @@ def diff(
     with pair.workspace.open_engine(budget_bytes) as engine:
         forget = (cancel or Cancel()).on_cancel(engine.interrupt)
         try:
-            return compare(
-                engine,
-                pair.a,
-                pair.b,
-                keys=wish.keys,
-                ignore=pair.ignore,
-                samples=wish.samples,
-                memory_bytes=budget_bytes // ENGINE_SHARE,
-            )
+            bounds = Bounds(wish.samples, budget_bytes)
+            return compare(engine, pair.a, pair.b, keys=wish.keys, ignore=pair.ignore, bounds=bounds)
         finally:
             forget()
 
