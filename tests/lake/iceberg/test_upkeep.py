@@ -137,8 +137,12 @@ def test_who_is_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
 def test_rows_are_put_in_order_where_that_is_wanted(tmp_path: Path) -> None:
     table = iceberg_table(tmp_path)
     for number in range(8):
-        load(as_any(table), Mode.APPEND, rows([(n, "x") for n in range(7 - number, 800, 8)]), str(number))
+        part = rows([(n, "x") for n in range(7 - number, 800, 8)])
+        load(as_any(table), Mode.APPEND, part, str(number), cluster_by=("id",))
+    assert table.upkeep().order_by == ("id",)
+    assert table.upkeep(()).order_by == ()
     compacted(table, order_by=("id",))
+    assert table.upkeep().order_by == ("id",)
     stream = table.scan().read_all().column("id").to_pylist()
     assert stream == sorted(stream) == list(range(800))
 

@@ -10,6 +10,7 @@ Reference: https://iceberg.apache.org/spec/#snapshots
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from asgard.core.errors import DataError
 from asgard.core.table import Compacted, DataFile, Upkeep
 from asgard.lake.boundaries import reach
 from asgard.lake.delta.clusters import clusterable
-from asgard.lake.delta.commits import COMPACTED
+from asgard.lake.delta.commits import CLUSTER_BY, COMPACTED
 from asgard.lake.delta.compact import MOST_ATTEMPTS, Wish, chosen_files
 from asgard.lake.delta.snapshot import LakeFile
 from asgard.lake.folder import Ticket
@@ -69,14 +70,30 @@ def compact(place: Place, wish: Wish) -> Compacted | None:
         settle(place, ticket, lambda: known)
 
 
-def upkeep(place: Place, limits: Limits) -> Upkeep:
-    """How the table lies. Its files are not told apart by key."""
+def upkeep(place: Place, limits: Limits, order_by: Sequence[str] | None) -> Upkeep:
+    """How the table lies. Its files are not told apart by key.
+
+    Args:
+        order_by: columns that its rows are to be in order of; None: those that its newest load named.
+    """
     snapshot = Snapshot.open(place)
     if snapshot is None or not snapshot.is_ours:
         return Upkeep()
     step = next_step(snapshot, limits)
     entries = len(snapshot.handle.metadata.snapshots)
-    return Upkeep(len(step), sum(file.size_bytes for file in step), 0, entries)
+    columns = _last_order(snapshot) if order_by is None else tuple(order_by)
+    return Upkeep(len(step), sum(file.size_bytes for file in step), 0, entries, columns)
+
+
+def _last_order(snapshot: Snapshot) -> tuple[str, ...]:
+    one = snapshot.at
+    while one is not None:
+        told = one.summary.additional_properties if one.summary else {}
+        if CLUSTER_BY in told or "asgard.load" in told:
+            return tuple(json.loads(told.get(CLUSTER_BY, "[]")))
+        parent = one.parent_snapshot_id
+        one = None if parent is None else snapshot.handle.metadata.snapshot_by_id(parent)
+    return ()
 
 
 def next_step(snapshot: Snapshot, limits: Limits) -> list[LakeFile]:
@@ -145,6 +162,8 @@ def _commit(
     paths = {file.path for file in gone}
     adds = [data_file(place.data, file, base.schema) for file in come]
     told = {"asgard.run": wish.run, "asgard.mode": COMPACTED}
+    if wish.order_by:
+        told[CLUSTER_BY] = json.dumps([*wish.order_by])
     for attempt in range(MOST_ATTEMPTS):
         with wish.alone():
             snapshot = Snapshot.open(place)

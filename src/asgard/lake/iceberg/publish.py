@@ -5,6 +5,7 @@ The numbers in the comments are lines of the protocol in docs/decisions/0183-exa
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from asgard.core.table import Commit, LoadRequest, Staged
 from asgard.lake.boundaries import reach
 from asgard.lake.change import Change, check_presence
 from asgard.lake.columns import Columns
+from asgard.lake.delta.commits import CLUSTER_BY
 from asgard.lake.delta.positions import next_number, number_at
 from asgard.lake.delta.publish import RETENTION_SECONDS, SetAside
 from asgard.lake.delta.quarantine import Quarantine
@@ -166,6 +168,7 @@ class Publisher:
             "asgard.mode": request.mode,
             "asgard.rows_added": change.rows_added,
             "asgard.rows_removed": change.rows_removed,
+            CLUSTER_BY: json.dumps(request.cluster_by) if request.cluster_by else None,
             "asgard.position": record.to_json(),
             "asgard.position_before": before.to_json() if before else "",
         }

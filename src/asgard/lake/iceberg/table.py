@@ -115,7 +115,7 @@ class IcebergTable:
     def upkeep(self, order_by: Sequence[str] | None = None) -> Upkeep:
         """How the table lies. Files are put in order when they are put together, and only then."""
         with translated(self.place, self._where):
-            return upkeep(self.place, self._limits)
+            return upkeep(self.place, self._limits, order_by)
 
     def expire(self, before: datetime, dry_run: bool = False) -> Vacuumed:
         """Forgets versions that were replaced before an instant."""
