@@ -20,6 +20,7 @@ PEERS = REPOSITORY / "bench" / "peers"
 
 REQUIREMENTS = {
     "duckdb": ("duckdb==1.5.5", "duckdb-extension-postgres-scanner==1.5.5", "duckdb-extension-tpch==1.5.5"),
+    "ducklake": ("duckdb==1.5.5", "duckdb-extension-ducklake==1.5.5"),
     "connectorx": ("connectorx==0.4.6", "pyarrow==26.0.1"),
     "adbc": ("adbc-driver-postgresql==1.13.0", "pyarrow==26.0.1"),
     "duckdb-mysql": ("duckdb==1.5.5", "duckdb-extension-mysql-scanner==1.5.5"),
