@@ -50,10 +50,14 @@ while True:
 for number in range(3):
     load(table, Mode.MERGE, rows([(1000 + number, own)]), str(number), stream=own, keys=("id", "v"))
 """
-QUICK = [("merge-set-aside", place) for place in ("before_commit:2", "committed:2", "record_written:1")]
+QUICK = [
+    *(("merge-set-aside", place) for place in ("before_commit:2", "committed:2", "record_written:1")),
+    *(("merge-marked", place) for place in ("prepared:2", "committed:2")),
+]
 EVERY = [
     *(("merge-set-aside", f"{name}:1") for name in BOUNDARIES),
     *(("append-evolving", place) for place in ("evolved:1", "committed:2", "staged:3")),
+    *(("merge-marked", place) for place in ("evolved:1", "before_commit:2", "log_synced:2")),
     *(("append-undone", place) for place in ("epoch_written:1", "restored:1", "committed:2")),
 ]
 
