@@ -273,9 +273,10 @@ def _table(name: TableName, table: Table, deep: bool) -> Iterator[Finding]:
             f"version {newest.version} was committed at {newest.at:%Y-%m-%d %H:%M} UTC, which is yet to come",
             "set this machine's clock; until then `--at` with an instant finds another version than you mean",
         )
-    if mount.filesystem is not None or mount.reader is not None:
+    if mount.filesystem is not None or (mount.reader is not None and not mount.marked):
         return
-    lost = [file for file in mount.files if not os.path.exists(file)]
+    files = (*mount.files, *mount.marked)
+    lost = [file for file in files if not os.path.exists(file)]
     if lost:
         yield Finding(
             about,
@@ -285,15 +286,16 @@ def _table(name: TableName, table: Table, deep: bool) -> Iterator[Finding]:
             4,
         )
         return
+    gone = sum(map(len, mount.marked.values()))  # raises where the marks of a file are damaged
     if deep:
-        yield from _footers(about, mount.files, mount.rows)
+        yield from _footers(about, files, None if mount.rows is None else mount.rows + gone)
     yield from _upkeep(about, table)
-    small = sum(os.path.getsize(file) < SMALL_FILE_BYTES for file in mount.files)
+    small = sum(os.path.getsize(file) < SMALL_FILE_BYTES for file in files)
     if small > MANY_SMALL_FILES:
         yield Finding(
             about,
             Grade.WARNING,
-            f"{small:,} of its {len(mount.files):,} files are small: queries open each",
+            f"{small:,} of its {len(files):,} files are small: queries open each",
             "asgard maintain puts them together, and `run --follow` does beside its loads",
         )
 

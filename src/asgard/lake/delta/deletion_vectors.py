@@ -44,7 +44,7 @@ MOST_FILE_BYTES = 64 << 20
 OURS = re.compile(VECTOR_PREFIX + r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\.bin")
 """The names of our vector files."""
 
-_PLACES = re.compile(rb'"storageType":"u","pathOrInlineDv":("(?:[^"\\]|\\.)*")')
+_PLACES = re.compile(rb'"pathOrInlineDv"\s*:\s*("(?:[^"\\]|\\.)*")')
 _Z85 = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _B85 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
 _TO_Z85, _FROM_Z85 = bytes.maketrans(_B85, _Z85), bytes.maketrans(_Z85, _B85)
