@@ -166,10 +166,11 @@ def test_records_that_are_there_are_never_replaced(shop: KeptShop) -> None:
     backup = shop.back_up()
     (record,) = (shop.folder / "lake/bronze/shop/visits/_asgard/positions").glob("*/*.json")
     record.write_bytes(b"{}")
-    said = shop.asgard("restore", backup, "--keep", "--json")
-    assert said.code == 4
-    (visits,) = [one for one in said.json["tables"] if one["table"] == "bronze.shop.visits"]
-    assert "is damaged" in visits["lost"]["visits"]
+    for options in (["--dry-run"], []):
+        said = shop.asgard("restore", backup, "--keep", "--json", *options)
+        assert said.code == 4
+        (visits,) = [one for one in said.json["tables"] if one["table"] == "bronze.shop.visits"]
+        assert "is damaged" in visits["lost"]["visits"]
     assert record.read_bytes() == b"{}"
 
 

@@ -140,7 +140,13 @@ def _restored(
         return iter(()) if kept is None else _documents(archive, kept.member)
 
     found = records.recovery(mark, (name for name, _ in given()))
-    lost = found.lost if dry_run or found.standing is Standing.GONE else records.recover(found, given())
+    if found.standing is Standing.GONE:
+        lost = found.lost
+    elif dry_run:  # what is mended by documents that are missing cannot be told apart from what is not
+        mended = found.missing or found.rebuilt
+        lost = found.lost if mended else {**records.doubts(), **found.lost}
+    else:
+        lost = records.recover(found, given())
     return TableFound(
         text, found.standing, found.version, kept.version if kept else None, len(found.missing),
         len(found.rebuilt), lost, found.quarantine_lost,

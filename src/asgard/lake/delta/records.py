@@ -151,7 +151,12 @@ class TableRecords:
             # The last: as long as it is missing, no load believes what else is there.
             if identity is not None:
                 _put(self._folder, IDENTITY, identity)
-            return {**_untrusted(self._folder), **found.lost}
+        return {**self.doubts(), **found.lost}
+
+    def doubts(self) -> Mapping[str, str]:
+        """By stream, why no load would believe its position, as things are."""
+        with translated(self._where):
+            return _untrusted(self._folder)
 
     def _read(self, name: str) -> bytes | None:
         with suppress(FileNotFoundError):  # pruned meanwhile: no version that is kept can choose it
