@@ -201,6 +201,13 @@ def test_a_position_that_is_damaged_or_of_another_format(table: IcebergTable) ->
     assert table.position(STREAM) is None
 
 
+def test_an_identity_of_another_format_is_refused(table: IcebergTable, tmp_path: Path) -> None:
+    (folder_of(tmp_path) / "_asgard" / "table.json").write_text('{"format": 2, "id": "x"}')
+    with pytest.raises(PositionLost, match=r"table\.json has format 2") as caught:
+        table.position(STREAM)
+    assert "newer" in caught.value.hint
+
+
 def test_of_two_streams_one_may_be_lost(table: IcebergTable) -> None:
     load(as_any(table), Mode.APPEND, rows(B), "x", stream="other")
     take_back(theirs(table), 2)

@@ -23,7 +23,7 @@ from pyiceberg.manifest import ManifestContent
 from asgard.core.errors import AsgardError
 from asgard.lake.folder import PREFIX, Folder, Ticket
 from asgard.lake.iceberg.place import Place
-from asgard.lake.leftovers import FOREIGN_SECONDS, LOADS, QUARANTINE, delete_uncommitted, machine
+from asgard.lake.leftovers import FOREIGN_SECONDS, FORMAT, LOADS, QUARANTINE, delete_uncommitted, machine
 from asgard.lake.local import LocalFolder
 
 
@@ -105,6 +105,8 @@ def _is_lost(path: Path) -> bool:
             document = {}
         finally:
             os.close(descriptor)
+        if document.get("format", FORMAT) != FORMAT:
+            return False  # Promise 10: a newer version knows what it means
         if document.get("machine") == machine():
             return True
         return time.time() - path.stat().st_mtime > FOREIGN_SECONDS

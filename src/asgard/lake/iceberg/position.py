@@ -20,7 +20,7 @@ from pyiceberg.table import snapshots as iceberg
 
 from asgard.core.errors import PositionLost
 from asgard.core.position import Position
-from asgard.lake.delta.positions import RESYNC_HINT
+from asgard.lake.delta.positions import NEWER_HINT, RESYNC_HINT
 from asgard.lake.folder import Folder
 from asgard.lake.iceberg.snapshot import MARK, Snapshot
 
@@ -81,8 +81,7 @@ class Record:
             document: dict[str, Any] = json.loads(text)
             if document["format"] != FORMAT:
                 raise PositionLost(
-                    f"the position has format {document['format']!r}, not {FORMAT}",
-                    hint="run the version of Asgard that wrote it, or a newer one",
+                    f"the position has format {document['format']!r}, not {FORMAT}", hint=NEWER_HINT
                 )
             position = document["position"]
             return cls(
@@ -258,7 +257,11 @@ def check_absence(folder: Folder) -> None:
 def known_id(folder: Folder) -> str | None:
     """The id of the table that a folder was last used for; None before the first load."""
     try:
-        return str(json.loads((folder / "_asgard").read(IDENTITY))["id"])
+        document = json.loads((folder / "_asgard").read(IDENTITY))
+        if document["format"] != FORMAT:
+            told = f"_asgard/table.json has format {document['format']!r}, not {FORMAT}"
+            raise PositionLost(told, hint=NEWER_HINT)
+        return str(document["id"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError) as error:
