@@ -42,6 +42,7 @@ VALUES: dict[str, list[Any]] = {
     "flag": [True, False],
 }
 KINDS = {"v": ("text",), "n": ("int16", "int32", "int64", "double", "text"), "w": ("int32", "int64")}
+IDS = ["int32", "int32", "int64", "int16"]
 AT = st.one_of(st.none(), st.integers(1, 12))
 """At which boundary a deed is killed, if at one."""
 
@@ -49,7 +50,7 @@ AT = st.one_of(st.none(), st.integers(1, 12))
 @st.composite
 def coming(draw: st.DrawFn, mode: str) -> Coming:
     """A load; by keys that meet those of others."""
-    columns = {"id": draw(st.sampled_from(["int32", "int32", "int64", "int16"]))}
+    columns = {"id": draw(st.sampled_from(IDS))}
     if mode != "vanished":
         columns["v"] = "text"
         for name in sorted(draw(st.sets(st.sampled_from(["n", "n", "w"])))):

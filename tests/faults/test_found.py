@@ -24,6 +24,7 @@ from tests.lake.ground import (
     table_in,
     token,
 )
+from tests.lake.iceberg.ground import as_any, iceberg_table
 
 A, B = [(1, "a"), (2, "a")], [(2, "b"), (3, "b")]
 KEYS = pa.schema([("id", pa.int64())])
@@ -79,11 +80,12 @@ def test_keys_alone_that_are_wider_than_the_table_leave_its_rows(tmp_path: Path)
     assert table.schema().field("id").type == pa.int64()
 
 
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
 @pytest.mark.parametrize("resync", [False, True])
 def test_what_an_undone_load_set_aside_stays_hidden_when_a_position_is_accepted(
-    tmp_path: Path, resync: bool
+    tmp_path: Path, resync: bool, kind: str
 ) -> None:
-    table = table_in(tmp_path)
+    table = table_in(tmp_path) if kind == "delta" else as_any(iceberg_table(tmp_path))
     load(table, Mode.APPEND, rows(A), "1", aside=set_aside([(50, "kept")]))
     load(table, Mode.APPEND, rows(B), "2", aside=set_aside([(51, "undone")]))
     table.undo()

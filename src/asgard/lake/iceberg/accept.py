@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from asgard.core.errors import PositionLost
 from asgard.lake.delta.positions import RESYNC_HINT, next_number
+from asgard.lake.delta.quarantine import Quarantine
 from asgard.lake.iceberg.commit import Draft, Edit
 from asgard.lake.iceberg.place import Place
 from asgard.lake.iceberg.position import PREFIX, STREAM, Record, adopt, forget_identity, recorded
@@ -33,6 +34,8 @@ def accept(place: Place, stream: str, resync: bool) -> None:
     known = _known(snapshot, stream, resync)
     if known is None and not resync:
         raise PositionLost("the table tells no position", hint=RESYNC_HINT)
+    if known is not None:
+        Quarantine(place.folder).forget_failed(stream, known.number, known.prev)
     draft = Draft(place, snapshot)
     record = begun(draft, known)
     if resync:
