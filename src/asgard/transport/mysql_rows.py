@@ -99,7 +99,9 @@ def _prepared(raw: Raw[Any], sql: str, as_text: Sequence[bool]) -> int | None:
                 fields.append(described)
         if count:
             raw._read_packet()
-    if all(_is_told(field, text) for field, text in zip(fields, as_text, strict=True)):
+    # A stray `?` would be a parameter: as plain SQL it is the mistake that it is.
+    wanted = zip(fields, as_text, strict=True)
+    if not parameters and all(_is_told(field, text) for field, text in wanted):
         return int(statement)
     _close(raw, statement)
     return None
