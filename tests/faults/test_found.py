@@ -60,9 +60,10 @@ def test_rows_that_delta_rs_wrote_anew_are_merged_with(tmp_path: Path, deed: str
     assert content(table) == [(1, "a"), (8, "x")]
 
 
-def test_keys_alone_replace_nothing_while_a_resync_waits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["delta", "iceberg"])
+def test_keys_alone_replace_nothing_while_a_resync_waits(tmp_path: Path, kind: str) -> None:
     """Somebody asks for a resync between a run's load and its look at the keys."""
-    table = table_in(tmp_path)
+    table = table_in(tmp_path) if kind == "delta" else as_any(iceberg_table(tmp_path))
     load(table, Mode.APPEND, rows(A), "1")
     table.accept(STREAM, resync=True)
     keys_alone(table, [1])

@@ -135,6 +135,7 @@ class Publisher:
             prev=before.number if before else None,
             snapshot=draft.snapshot_id,
             sequence=draft.sequence,
+            anew=before is not None and before.anew and self._request.vanished,  # whose rows are yet to come
             since=number if base.replaces else before.since if before else 0,
         )
         columns = columns_property(
