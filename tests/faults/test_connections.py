@@ -21,7 +21,7 @@ from tests.servers.mysql import shared_mysql
 from tests.servers.postgres import shared_server
 
 ROWS = 20_000
-PATIENCE_SECONDS = 2
+PATIENCE_SECONDS = 5
 
 
 class Shop:

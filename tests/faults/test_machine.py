@@ -107,11 +107,18 @@ def test_the_state_may_not_be_written_any_more(arena: MakeArena, at: str) -> Non
 
 # ---- open files and memory
 
+NO_FILES = [(WELL, 0), (WELL, 3), (WELL, 6), (WELL, 10), ("ticket_written", 0), ("staged", 1), ("staged", 3)]
+NO_MEMORY = [(WELL, 1), (WELL, 60), (WELL, 200), ("ticket_written", 8), ("staged", 1), ("staged", 40)]
 
-@pytest.mark.parametrize(
-    ("at", "left"),
-    [*((WELL, left) for left in (0, 3, 6, 10)), ("ticket_written", 0), ("staged", 1), ("staged", 3)],
-)
+
+def test_there_are_no_open_files_left_from_the_start(arena: MakeArena) -> None:
+    one = loaded(arena)
+    suffer(one, Order(WELL, "limit_files", "0"), ends={5})
+    one.runs_well()
+
+
+@pytest.mark.long  # which library is the first to miss something is chance
+@pytest.mark.parametrize(("at", "left"), NO_FILES)
 def test_there_are_no_open_files_left(arena: MakeArena, at: str, left: int) -> None:
     """DuckDB ends the process where it gets no thread: that is a kill like another."""
     one = loaded(arena)
@@ -119,10 +126,8 @@ def test_there_are_no_open_files_left(arena: MakeArena, at: str, left: int) -> N
     one.runs_well()
 
 
-@pytest.mark.parametrize(
-    ("at", "left_mb"),
-    [*((WELL, left) for left in (1, 60, 120, 200)), ("ticket_written", 8), ("staged", 1), ("staged", 40)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("at", "left_mb"), NO_MEMORY)
 def test_there_is_no_memory_left(arena: MakeArena, at: str, left_mb: int) -> None:
     """Libraries that get no memory may end the process."""
     one = loaded(arena)
