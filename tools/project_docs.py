@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
+from asgard.app.config.lakes import CatalogSpec, LakeSpec
 from asgard.app.config.project import ProjectKeys
 from asgard.app.config.quantities import DURATION_PATTERN, SIZE_PATTERN
-from asgard.app.config.specs import CRON_PATTERN, LakeSpec, SourceKeys, TableSpec
+from asgard.app.config.schedule_specs import MaintenanceSpec
+from asgard.app.config.specs import CRON_PATTERN, SourceKeys, TableSpec
 from asgard.app.config.table_reading import TABLE_KEYS
 from asgard.app.config.validation import names_of
 
@@ -21,7 +24,7 @@ WORDS = {"string": "text", "integer": "a number", "number": "a number", "boolean
 def project_file_page() -> str:
     """The prose, with a table of keys for each `{Model}` in it."""
     text = PROSE.read_text()
-    for model in (ProjectKeys, LakeSpec, SourceKeys, TableSpec):
+    for model in (ProjectKeys, LakeSpec, CatalogSpec, MaintenanceSpec, SourceKeys, TableSpec):
         text = text.replace(f"{{{model.__name__}}}\n", _table(model))
     return text
 
@@ -40,8 +43,10 @@ def _table(model: type[BaseModel]) -> str:
 
 
 def _default(value: Any, kind: str) -> str:
-    if value in (None, (), "") or isinstance(value, BaseModel):
+    if value in (None, (), "", PydanticUndefined) or isinstance(value, BaseModel):
         return ""
+    if "a duration" in kind and value % 86_400 == 0:
+        return f"`{value / 86_400:g}d`"
     if "a size" in kind:
         return f"`{value // 1_000_000}MB`"
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"

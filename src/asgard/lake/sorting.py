@@ -1,8 +1,8 @@
 """Streams the rows of data files in the order of some columns, whatever their size (Promise 5).
 
 DuckDB orders the keys alone, and spills them: it says for each row the place that it gets. The rows
-themselves are only moved by Arrow, so that no value passes through a second type system: what does not fit into memory
-goes to parts on the disk, each a range of places, and every part is put in order by itself.
+themselves are only moved by Arrow, so that no value passes through a second type system: what does not fit
+into memory goes to parts on the disk, each a range of places, and every part is put in order by itself.
 """
 
 from __future__ import annotations

@@ -143,7 +143,9 @@ class ObjectFolder:
 
     def tree(self) -> list[ObjectAbout]:
         """All objects in it and below; their names are paths from here."""
-        return [replace(_about(one), name=one["path"].removeprefix(self.key_of(""))) for one in self._listed("")]
+        return [
+            replace(_about(one), name=one["path"].removeprefix(self.key_of(""))) for one in self._listed("")
+        ]
 
     def first_after(self, name: str) -> str | None:
         """The name of the first object behind that name, in its order."""
