@@ -135,11 +135,13 @@ class Publisher:
         if needs_naive_timestamps(change.columns.table) and not snapshot.has_naive_timestamps:
             declare_naive_timestamps(snapshot.handle, _properties({"asgard.run": self._request.run}))
             change, evolved = self._moved(change), True
-        # A commit that takes every file out brings its columns itself.
+            snapshot = change.base.snapshot
+            assert snapshot is not None
         if change.marks and snapshot.properties.get(ENABLED) != "true":
             told = {"asgard.run": self._request.run}
             put_commit(self._folder, snapshot.version + 1, vectors_enabled(snapshot), told)
             change, evolved = self._moved(change), True
+        # A commit that takes every file out brings its columns itself.
         new = [] if _takes_all_out(change) else _new_fields(change)
         if new:
             self._documents.record(change.columns.table, change.columns.last_id)
@@ -179,10 +181,11 @@ class Publisher:
             anew=standing.anew and self._request.vanished,  # whose rows are yet to come
             since=standing.record.since if standing.record else 0,
         )
-        meaning = meaning.replacing() if change.base.replaces else meaning
-        while not self._positions.put(meaning):
-            meaning = replace(meaning, number=meaning.number + 1)
+        while True:
             meaning = meaning.replacing() if change.base.replaces else meaning
+            if self._positions.put(meaning):
+                break
+            meaning = replace(meaning, number=meaning.number + 1)
         reach("record_written")
         return meaning
 
