@@ -21,6 +21,9 @@ from typing import Any
 
 from asgard.lake import boundaries
 
+FAILED = 99
+"""What a child says that ended with an error."""
+
 
 class Nursery:
     """Gives orders to a module that calls `serve`."""
@@ -88,7 +91,7 @@ def _lived(
         return child(order)
     except BaseException:
         traceback.print_exc()
-        return 99
+        return FAILED
 
 
 def _kill(pid: int) -> None:

@@ -29,6 +29,9 @@ from tests.connectors.postgres_reading import Shop, load, options, read_plan, re
 from tests.connectors.waiting import wait_until
 from tests.servers.postgres import Server
 
+HOLDERS = """SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND state LIKE 'idle in transaction%'"""
+
 
 @pytest.fixture
 def shop(pg16: Server, pg_database: str) -> Iterator[Shop]:
@@ -267,6 +270,8 @@ def test_a_snapshot_whose_holder_is_gone_is_unreachable(shop: Shop) -> None:
     numbered(shop, 10)
     plan = shop.source.plan([select(shop.source, "t")], {})
     plan.close()
+    # The server hears of it a moment later.
+    wait_until(lambda: shop.execute(HOLDERS) == [(0,)], "the holder of the snapshot is gone")
     with pytest.raises(Unreachable, match="held the snapshot is gone"):
         read_plan(shop.source, plan)
 

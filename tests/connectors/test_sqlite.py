@@ -86,6 +86,14 @@ VALUES = st.one_of(
 )
 
 
+@pytest.mark.parametrize("word", ["INF", "nan", "-Infinity", ""])
+def test_a_word_among_numbers_is_no_number(database: Database, word: str) -> None:
+    database.run("CREATE TABLE t (x REAL)")
+    database.run("INSERT INTO t VALUES (?)", word)
+    with pytest.raises(DataError, match="is no float64"):
+        database.load("t")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
 @given(
     st.sampled_from(["", "INTEGER", "REAL", "TEXT", "BLOB", "NUMERIC", "DECIMAL(12, 2)", "BOOLEAN", "DATE"]),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from asgard.core.errors import PositionLost
 from asgard.core.position import Position
 from asgard.core.stream import Mode
 from asgard.core.table import LoadRequest
@@ -23,7 +24,7 @@ from asgard.testing.content import content_hash
 from tests.lake.ground import SCHEMA, STREAM, folder_of, mounted, rows, token
 from tests.lake.iceberg.ground import as_any, iceberg_table, unknown_data_files
 from tests.lake.scenarios import LOADS, SCENARIOS
-from tests.nursery import Nursery
+from tests.nursery import FAILED, Nursery
 
 MODULE = "tests.lake.iceberg.nursery"
 BOUNDARIES = ("ticket_written", "staged", "prepared", "before_commit", "committed", "log_synced", "settled")
@@ -104,15 +105,21 @@ def test_kills_at_random_instants(nursery: Nursery, tmp_path: Path) -> None:
     assert kills.total() >= len(LOADED)
 
 
-@pytest.mark.parametrize("fault", ["forget-position", "commit-elsewhere"])
-def test_the_kill_test_notices_when_a_piece_of_the_protocol_is_taken_out(
-    fault: str, nursery: Nursery, tmp_path: Path
-) -> None:
+def test_the_kill_test_notices_when_a_position_is_forgotten(nursery: Nursery, tmp_path: Path) -> None:
+    fault = "forget-position"
     killed = nursery.run(scenario="append", lake=tmp_path, kill_at="committed:2", fault=fault)
     assert killed == -signal.SIGKILL
     assert nursery.run(scenario="append", lake=tmp_path) == 0
     with pytest.raises(AssertionError):
         check("append", tmp_path)
+
+
+def test_a_position_that_does_not_come_with_its_data_is_missed_at_once(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    assert nursery.run(scenario="append", lake=tmp_path, fault="commit-elsewhere") == FAILED
+    with pytest.raises(PositionLost, match="was taken away"):
+        iceberg_table(tmp_path).position(STREAM)
 
 
 @pytest.mark.parametrize(("processes", "loads"), [(3, 9), pytest.param(4, 200, marks=pytest.mark.long)])

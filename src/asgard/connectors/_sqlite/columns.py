@@ -241,6 +241,9 @@ def _array(values: tuple[Any, ...], wanted: pa.DataType, where: dict[str, str]) 
     textual = classes == {str} and not pa.types.is_binary(wanted)  # a text in a BLOB column is no blob
     if textual or (pa.types.is_decimal(wanted) and classes <= {int, float, str}):
         texts = [value if value is None or isinstance(value, str) else repr(value) for value in values]
+        words = [text for text in texts if text is not None and not re.search("[0-9]", text)]
+        if words and pa.types.is_floating(wanted):
+            raise misfit(words[0], wanted, where)  # Arrow reads a float in INF, SQLite holds a text
         return convert_texts(array_of(texts, pa.string()), wanted, where)
     raise misfit(next(v for v in values if v is not None and type(v) not in held), wanted, where)
 
