@@ -71,7 +71,7 @@ def _asgard_iceberg(folder: str) -> Commit:
 def _pyiceberg(folder: str) -> Commit:
     from pyiceberg.catalog import load_catalog
 
-    Path(folder).mkdir(parents=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     catalog = load_catalog("own", type="sql", uri=f"sqlite:///{folder}/catalog.db", warehouse=folder)
     catalog.create_namespace("bronze")
 
