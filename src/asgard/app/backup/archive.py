@@ -35,8 +35,8 @@ _UNREADABLE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError,
     KeyError, OverflowError,
 )  # fmt: skip
-"""What a damaged ZIP makes of its reader. NotImplementedError is zipfile's word for a compression that it does
-not know: a turned bit in a header names one."""
+"""What a damaged ZIP makes of its reader. NotImplementedError is zipfile's word for a compression it does not
+know: a turned bit in a header names one."""
 
 
 class Draft:
